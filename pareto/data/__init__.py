@@ -1,0 +1,1 @@
+"""Preference rows to checked, tokenised, columnar pairs."""
