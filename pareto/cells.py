@@ -48,8 +48,11 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """First 12 hex digits of the sha256 of role, maker, spec, needs, weights and seed."""
-        return digest(self.to_json())[:12]
+        """First 12 hex digits of the sha256 of maker, spec, needs, weights and seed.
+
+        The role stays out: a margin policy that is later also wanted on the front is the same work.
+        """
+        return digest({k: v for k, v in self.to_json().items() if k != "role"})[:12]
 
     def to_json(self) -> dict[str, Any]:
         """The cell as plain JSON values."""

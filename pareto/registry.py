@@ -7,6 +7,7 @@ then in every module of the package, importing on first use, so that listing nev
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,16 +32,16 @@ class Entry(Generic[T]):
 
 
 class Registry(Generic[T]):
-    """Names of one kind of thing, discovered in one package.
+    """Names of one kind of thing, discovered in one or several packages.
 
     Args:
         kind: singular noun for messages ("loss", "method").
-        package: dotted name of the package whose modules register things.
+        packages: dotted names of the packages whose modules register things; one that is not there holds nothing.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, *packages: str) -> None:
         self.kind = kind
-        self.package = package
+        self.packages = packages
         self._entries: dict[str, Entry[T]] = {}
         self._complete = False
 
@@ -82,12 +83,7 @@ class Registry(Generic[T]):
             UnknownNameError: there is none; names the nearest.
         """
         if name not in self._entries and not self._complete:
-            module = f"{self.package}.{name}"
-            try:
-                importlib.import_module(module)
-            except ModuleNotFoundError as error:
-                if error.name != module:
-                    raise
+            self._import_namesake(name)
         if name not in self._entries:
             self._discover()
         if name not in self._entries:
@@ -110,11 +106,22 @@ class Registry(Generic[T]):
         self._discover()
         return iter(self._entries[n] for n in sorted(self._entries))
 
+    def _import_namesake(self, name: str) -> None:
+        for package in self.packages:
+            module = f"{package}.{name}"
+            try:
+                importlib.import_module(module)
+            except ModuleNotFoundError as error:
+                if error.name not in (module, package):
+                    raise
+
     def _discover(self) -> None:
         if self._complete:
             return
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self.package}.{module.name}")
+        for package in self.packages:
+            if importlib.util.find_spec(package) is None:
+                continue
+            for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{package}.{module.name}")
         self._complete = True

@@ -1,0 +1,1 @@
+"""Hypervolume tools: validation gate, dominance, hypervolume, indicators, intervals. No torch."""

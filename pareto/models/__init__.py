@@ -1,0 +1,1 @@
+"""What both training and steering need: adapters, generation, text policies, reward models."""

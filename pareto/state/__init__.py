@@ -1,0 +1,1 @@
+"""What must survive: atomic writes, manifests, checkpoints, random states, metric logs."""

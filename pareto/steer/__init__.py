@@ -1,0 +1,1 @@
+"""Inference-time weights: from a policy set and a weight vector to one policy."""

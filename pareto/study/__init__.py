@@ -1,0 +1,1 @@
+"""Studies: plan, store, engines, and the front they produce."""

@@ -1,0 +1,1 @@
+"""The lab: a small language task that can be enumerated, so that truth is known."""
