@@ -1,0 +1,1 @@
+"""Vector-reward trainers: from pairs labelled under several objectives to policies."""

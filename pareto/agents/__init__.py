@@ -1,0 +1,1 @@
+"""Multi-objective reinforcement learning: policies for environments with vector rewards."""
