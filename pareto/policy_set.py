@@ -1,13 +1,38 @@
-"""Policy protocols and the PolicySet: ordered policies, their value matrix, where they came from."""
+"""Policy protocols and the PolicySet: ordered policies, their value matrix, where they came from.
+
+A run folder's `front.json` is the hub between what makes policies and what uses them. This room reads it; it reaches
+upward only through two registries, so that a new policy kind or a new way to steer is one new file elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from pareto import simplex
+from pareto.cells import WeightsKind
+from pareto.errors import ArtifactError, ObjectiveError, ParetoError, UsageError
+from pareto.front.dominance import non_dominated
+from pareto.front.hypervolume import hypervolume
 from pareto.objectives import Objectives
+from pareto.registry import Registry
+from pareto.state import manifest
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT = 1
+"""The version of front.json that is read and written."""
+
+MAX_BYTES = 256 << 20
+POLICY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @runtime_checkable
@@ -36,3 +61,324 @@ class ActPolicy(Protocol):
     def act(self, observation: Any) -> Any:
         """An action for one observation."""
         ...
+
+
+@dataclass(frozen=True)
+class PolicyRecord:
+    """One measured policy of a run: a row of `policies` in front.json.
+
+    Args:
+        id: also the name of its folder under `policies/`.
+        kind: "adapter", "heads", ...; selects the loader.
+        values: objective -> measured value, in the objective's own direction and unit.
+        weights: objective -> number it was made for, or None.
+        weights_kind: "simplex" or "direction".
+        seed: study seed.
+        files: relative path in its folder -> sha256.
+        facts: everything else the row says (ci95, kl_nats, optimality, text, ...).
+    """
+
+    id: str
+    kind: str
+    values: Mapping[str, float]
+    weights: Mapping[str, float] | None = None
+    weights_kind: WeightsKind = "simplex"
+    seed: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class PolicySet:
+    """Measured policies of one run, in order.
+
+    Args:
+        folder: the run folder.
+        records: the policies, all on the same objectives.
+        objectives: in the order of the columns of `values`.
+        ref_point: [m] in each objective's own direction, or None where none was fixed.
+        content: front.json without its policies (study, method, exact, cost, provenance, ...).
+    """
+
+    folder: Path
+    records: tuple[PolicyRecord, ...]
+    objectives: Objectives
+    ref_point: np.ndarray | None = None
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """[n, m] float64, measured values in each objective's own direction and unit."""
+        rows = [self.objectives.vector(record.values) for record in self.records]
+        return _frozen(rows, len(self.objectives))
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """[n, m] float64, requested weights; a row of NaN where a policy has none."""
+        none = np.full(len(self.objectives), np.nan)
+        rows = [none if r.weights is None else self.objectives.vector(r.weights) for r in self.records]
+        return _frozen(rows, len(self.objectives))
+
+    @property
+    def weights_kind(self) -> WeightsKind:
+        """What the requested weights are: "direction" when the policies were made for directions, else "simplex"."""
+        kinds: list[WeightsKind] = [r.weights_kind for r in self.records if r.weights is not None]
+        return kinds[0] if kinds else "simplex"
+
+    @property
+    def indicators(self) -> Mapping[str, Any]:
+        """The indicators stored when the whole run was scored."""
+        return self.content.get("indicators") or {}
+
+    @property
+    def exact(self) -> Mapping[str, Any] | None:
+        """What is known of the exact front, or None where truth is not known."""
+        return self.content.get("exact")
+
+    def front(self) -> PolicySet:
+        """The policies that no other one dominates, in their order."""
+        keep = non_dominated(self.objectives.orient(self.values)) if self.records else []
+        return replace(self, records=tuple(r for r, k in zip(self.records, keep) if k))
+
+    def hypervolume(self, ref_point: Mapping[str, float] | Sequence[float] | None = None) -> float:
+        """Volume dominated by the measured values and bounded by the reference point.
+
+        Args:
+            ref_point: in each objective's own direction, named or [m]; None takes the run's own.
+
+        Raises:
+            UsageError: none given and the run has none.
+        """
+        point = self.ref_point if ref_point is None else self._vector(ref_point)
+        if point is None:
+            raise UsageError(
+                f"{self.folder} fixed no reference point; give ref_point, one number per objective"
+            )
+        return float(hypervolume(self.objectives.orient(self.values), self.objectives.orient(point)))
+
+    def steer(
+        self,
+        weights: Mapping[str, float] | Sequence[float] | None = None,
+        *,
+        at: str | None = None,
+        method: str = "auto",
+        **options: Any,
+    ) -> Any:
+        """One policy for the given weights, or the measured policy that meets a constraint query.
+
+        Args:
+            weights: objective -> number for every objective, or [m]; on the simplex, or a unit direction where the run
+                was made for directions.
+            at: a query such as ``"helpful >= 0.6, max brief"``; in place of weights.
+            method: how to serve the weights; see `pareto list steering`.
+            options: passed to the method.
+
+        Returns:
+            a `TextPolicy` or an `ActPolicy`.
+
+        Raises:
+            UsageError: both or neither of weights and at; a query no measured policy meets.
+            SimplexError: weights that are not weights.
+        """
+        if (weights is None) == (at is None):
+            raise UsageError("give either weights or at (a query); got both or neither")
+        if at is not None:
+            if method not in ("auto", "select"):
+                raise UsageError(
+                    f"a query picks a measured policy; method must be 'auto' with it, got {method!r}"
+                )
+            return STEERERS.get("select")(self, None, at=at, **options)
+        return STEERERS.get(method)(self, self.check_weights(weights), **options)
+
+    def check_weights(self, weights: Mapping[str, float] | Sequence[float] | None) -> np.ndarray:
+        """[m] float64 after checking that the weights are of the kind this run was made for."""
+        vector = self._vector(weights)
+        return (simplex.check_direction if self.weights_kind == "direction" else simplex.check)(vector)
+
+    def policy(self, which: int | str | PolicyRecord) -> Any:
+        """Load a stored policy by position, id or record, after checking its files against their digests.
+
+        Raises:
+            ArtifactError: it has no files, or one is missing, changed, or a link.
+        """
+        record = which if isinstance(which, PolicyRecord) else self[which]
+        if not record.files:
+            raise ArtifactError(
+                f"policy {record.id!r} of {self.folder} has no files: only its values are known, so it cannot be run"
+            )
+        for name, sha256 in record.files.items():
+            _check_file(self.folder, f"policies/{record.id}/{name}", sha256)
+        return LOADERS.get(record.kind)(self, record)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A pandas table, one row per policy: id, kind, seed, weight_<objective>, <objective>."""
+        import pandas
+
+        names = self.objectives.names
+        frame = pandas.DataFrame(
+            [(r.id, r.kind, r.seed) for r in self.records], columns=["id", "kind", "seed"]
+        )
+        for i, name in enumerate(names):
+            frame[f"weight_{name}"] = self.weights[:, i]
+        for i, name in enumerate(names):
+            frame[name] = self.values[:, i]
+        return frame
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[PolicyRecord]:
+        return iter(self.records)
+
+    def __getitem__(self, which: int | str) -> PolicyRecord:
+        if isinstance(which, int):
+            return self.records[which]
+        for record in self.records:
+            if record.id == which:
+                return record
+        raise UsageError(
+            f"{self.folder} holds no policy {which!r}; it holds {', '.join(r.id for r in self.records)}"
+        )
+
+    def _vector(self, numbers: Any) -> np.ndarray:
+        if isinstance(numbers, Mapping):
+            return self.objectives.vector(numbers)
+        return self.objectives.vector(self.objectives.named(numbers))
+
+
+STEERERS: Registry[Callable[..., Any]] = Registry("steering method", "pareto.steer")
+"""Steering method -> function ``(run: PolicySet, weights: [m], **options) -> policy``."""
+
+LOADERS: Registry[Callable[[PolicySet, PolicyRecord], Any]] = Registry("policy kind", "pareto.models.kinds")
+"""Policy kind -> function that loads a stored policy, whose files have been checked."""
+
+
+def load(path: Path | str) -> PolicySet:
+    """Read a run folder.
+
+    Args:
+        path: what `pareto sweep` or `pareto import` wrote.
+
+    Raises:
+        ArtifactError: not a run folder, unfinished, changed since it was written, of another format, or unsafe.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ArtifactError(f"expected a run folder; there is none at {folder}")
+    if not (folder / "front.json").exists():
+        raise ArtifactError(
+            f"expected front.json in {folder}; the run is not finished (run the same `pareto sweep` again) or not a run folder"
+        )
+    _check_file(folder, "front.json", _sha256_in_manifest(folder))
+    return from_json(folder, _read_json(folder / "front.json"))
+
+
+def from_json(folder: Path, content: Any) -> PolicySet:
+    """A policy set from the parsed content of front.json.
+
+    Raises:
+        ArtifactError: of another format, or a policy that is incomplete, doubled, unsafely named or not finite.
+    """
+    where = folder / "front.json"
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        got = content.get("format") if isinstance(content, dict) else type(content).__name__
+        raise ArtifactError(
+            f"{where}: expected format {FORMAT}; got {got!r}; it was written by another version"
+        )
+    try:
+        objectives = Objectives.from_json(content["objectives"])
+        point = content.get("ref_point")
+        ref_point = None if point is None else objectives.vector(objectives.named(point))
+        records = tuple(_record(row, objectives) for row in content["policies"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) and not isinstance(error, ParetoError) else error
+        raise ArtifactError(
+            f"{where}: {what}; the file is broken, run the sweep again or restore it"
+        ) from error
+    ids = [record.id for record in records]
+    doubled = sorted({i for i in ids if ids.count(i) > 1})
+    if doubled:
+        raise ArtifactError(f"{where}: policy ids must be unique; doubled: {', '.join(doubled)}")
+    kinds = {record.weights_kind for record in records if record.weights is not None}
+    if len(kinds) > 1:
+        raise ArtifactError(f"{where}: all weights must be of one kind; got {', '.join(sorted(kinds))}")
+    return PolicySet(
+        folder, records, objectives, ref_point, {k: v for k, v in content.items() if k != "policies"}
+    )
+
+
+_FIELDS = ("id", "kind", "values", "weights", "weights_kind", "seed", "files")
+
+
+def _record(row: Mapping[str, Any], objectives: Objectives) -> PolicyRecord:
+    name = row["id"]
+    if not isinstance(name, str) or not POLICY_ID.fullmatch(name):
+        raise ArtifactError(f"a policy id must match {POLICY_ID.pattern}; got {name!r:.120}")
+    if not isinstance(row["kind"], str) or not row["kind"].isidentifier():
+        raise ArtifactError(f"the kind of policy {name!r} must be a plain name; got {row['kind']!r:.120}")
+    if not all(isinstance(part, str) for pair in (row.get("files") or {}).items() for part in pair):
+        raise ArtifactError(
+            f"files of policy {name!r} must map each path to a sha256; got {row['files']!r:.120}"
+        )
+    numbers = {"values": row["values"]} | ({"weights": row["weights"]} if row.get("weights") else {})
+    for what, mapping in numbers.items():
+        if not np.isfinite(objectives.vector(mapping)).all():
+            raise ObjectiveError(f"{what} of policy {name!r} must be finite; got {mapping}")
+    if row.get("weights_kind", "simplex") not in ("simplex", "direction"):
+        raise ArtifactError(
+            f"weights_kind of policy {name!r} must be simplex or direction; got {row['weights_kind']!r}"
+        )
+    return PolicyRecord(
+        **{k: row[k] for k in _FIELDS if row.get(k) is not None},
+        facts={k: v for k, v in row.items() if k not in _FIELDS},
+    )
+
+
+def _check_file(folder: Path, name: str, sha256: str | None) -> None:
+    """Refuse a file that leaves its folder, is reached through a link, is missing, or does not have its digest."""
+    if not manifest.is_safe(name):
+        raise ArtifactError(f"{folder}: a file name must stay inside the run folder; got {name!r:.120}")
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            raise ArtifactError(f"{path} is a link; a run folder holds plain files only, put a copy there")
+    if not path.is_file():
+        raise ArtifactError(f"expected the file {path}; it is missing, restore it or run the sweep again")
+    if sha256 is not None and manifest.sha256(path) != sha256:
+        raise ArtifactError(
+            f"{path} does not have the sha256 written for it: changed or damaged; see `pareto verify {folder}`"
+        )
+
+
+def _sha256_in_manifest(folder: Path) -> str | None:
+    """The digest of front.json that the manifest states; None where there is no manifest."""
+    path = folder / manifest.NAME
+    if not path.exists():
+        return None
+    _check_file(folder, manifest.NAME, None)
+    content = _read_json(path)
+    files = content.get("files") if isinstance(content, dict) else None
+    if not isinstance(files, dict) or not isinstance(files.get("front.json"), str):
+        raise ArtifactError(f"{path} states no sha256 for front.json; run the sweep again to write it")
+    return files["front.json"]
+
+
+def _read_json(path: Path) -> Any:
+    def refuse(word: str) -> float:
+        raise ValueError(f"{word} is not JSON")
+
+    if path.stat().st_size > MAX_BYTES:
+        raise ArtifactError(f"{path} may be at most {MAX_BYTES} bytes; it has {path.stat().st_size}")
+    try:
+        return json.loads(path.read_bytes(), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path} is not readable as JSON: {error}; restore it or run the sweep again"
+        ) from error
+
+
+def _frozen(rows: Sequence[Any], m: int) -> np.ndarray:
+    array = np.array(rows, dtype=np.float64).reshape(len(rows), m)
+    array.setflags(write=False)
+    return array

@@ -45,10 +45,8 @@ class Named(Config):
 
 
 @pytest.fixture(autouse=True)
-def toys(monkeypatch):
-    for registry in (TASKS, METHODS):
-        monkeypatch.setattr(registry, "_entries", {})
-        monkeypatch.setattr(registry, "_complete", True)
+def toys(temporary):
+    temporary(TASKS, METHODS, empty=True)
     TASKS.register("toy", source="made up for this test")(Toy)
     METHODS.register("fit", source="made up for this test")(Fit)
     METHODS.register("named", source="made up for this test")(Named)
