@@ -16,6 +16,9 @@ import numpy as np
 from pareto.errors import DataError, ObjectiveError, ShapeError
 from pareto.objectives import Objectives
 
+OPTIONAL = ("weight", "margin", "user", "group")
+"""Columns of pairs that may be absent."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -95,6 +98,7 @@ class PreferencePairs:
         a, b: [n] int64, response indices; both answer the same prompt.
         labels: [n, m] float32: 1 where a is preferred, -1 where b is, 0 for a tie, NaN where unknown.
         weight: [n] float32, weight of each pair in the loss, or None.
+        margin: [n] float32, by how much the winner should be ahead, in the data's own unit, or None.
         user: [n] int64, who labelled the pair, or None.
         group: [n] int64, known group of the pair, or None.
     """
@@ -105,6 +109,7 @@ class PreferencePairs:
     b: np.ndarray
     labels: np.ndarray
     weight: np.ndarray | None = None
+    margin: np.ndarray | None = None
     user: np.ndarray | None = None
     group: np.ndarray | None = None
 
@@ -148,7 +153,7 @@ class PreferencePairs:
 
     def save(self, path: Path) -> None:
         """Write one npz without pickle."""
-        columns = {k: v for k in ("weight", "user", "group") if (v := getattr(self, k)) is not None}
+        columns = {k: v for k in OPTIONAL if (v := getattr(self, k)) is not None}
         np.savez(
             path,
             objectives=np.array(self.objectives.names),
@@ -172,7 +177,7 @@ class PreferencePairs:
                 Ragged(z["responses"], z["response_offsets"]),
                 z["prompt_of"],
             )
-            columns = {k: z[k] for k in ("weight", "user", "group") if k in z}
+            columns = {k: z[k] for k in OPTIONAL if k in z}
             return cls(
                 Objectives(str(n) for n in z["objectives"]), table, z["a"], z["b"], z["labels"], **columns
             )
