@@ -19,8 +19,7 @@ import numpy as np
 from pareto import simplex
 from pareto.cells import WeightsKind
 from pareto.errors import ArtifactError, ObjectiveError, ParetoError, UsageError
-from pareto.front.dominance import non_dominated
-from pareto.front.hypervolume import hypervolume
+from pareto.front import hypervolume, non_dominated
 from pareto.objectives import Objectives
 from pareto.registry import Registry
 from pareto.state import manifest
@@ -265,12 +264,7 @@ def load(path: Path | str) -> PolicySet:
     folder = Path(path)
     if not folder.is_dir():
         raise ArtifactError(f"expected a run folder; there is none at {folder}")
-    if not (folder / "front.json").exists():
-        raise ArtifactError(
-            f"expected front.json in {folder}; the run is not finished (run the same `pareto sweep` again) or not a run folder"
-        )
-    _check_file(folder, "front.json", _sha256_in_manifest(folder))
-    return from_json(folder, _read_json(folder / "front.json"))
+    return from_json(folder, read_json(folder, "front.json", _sha256_in_manifest(folder)))
 
 
 def from_json(folder: Path, content: Any) -> PolicySet:
@@ -353,21 +347,33 @@ def _check_file(folder: Path, name: str, sha256: str | None) -> None:
 
 def _sha256_in_manifest(folder: Path) -> str | None:
     """The digest of front.json that the manifest states; None where there is no manifest."""
-    path = folder / manifest.NAME
-    if not path.exists():
+    if not (folder / manifest.NAME).exists():
         return None
-    _check_file(folder, manifest.NAME, None)
-    content = _read_json(path)
+    content = read_json(folder, manifest.NAME)
     files = content.get("files") if isinstance(content, dict) else None
     if not isinstance(files, dict) or not isinstance(files.get("front.json"), str):
-        raise ArtifactError(f"{path} states no sha256 for front.json; run the sweep again to write it")
+        raise ArtifactError(
+            f"{folder / manifest.NAME} states no sha256 for front.json; run the sweep again to write it"
+        )
     return files["front.json"]
 
 
-def _read_json(path: Path) -> Any:
+def read_json(folder: Path, name: str, sha256: str | None = None) -> Any:
+    """Parse a JSON file of a run folder, strictly: no link, no NaN, at most 256 MiB, the stated digest.
+
+    Raises:
+        ArtifactError: it is missing, a link, changed, too large or not JSON.
+    """
+
     def refuse(word: str) -> float:
         raise ValueError(f"{word} is not JSON")
 
+    path = folder / name
+    if not path.exists() and not path.is_symlink():
+        raise ArtifactError(
+            f"expected {name} in {folder}; the run is not finished (run the same sweep again) or not a run folder"
+        )
+    _check_file(folder, name, sha256)
     if path.stat().st_size > MAX_BYTES:
         raise ArtifactError(f"{path} may be at most {MAX_BYTES} bytes; it has {path.stat().st_size}")
     try:

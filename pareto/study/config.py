@@ -201,11 +201,8 @@ def json_schema() -> dict[str, Any]:
         for entry in registry:
             tagged = {"properties": {tag: {"const": entry.name}}, "required": [tag]}
             choices.append(
-                {
-                    "title": entry.name,
-                    "description": entry.summary,
-                    **_merged(definitions, ref[entry.value], tagged),
-                }
+                _merged(definitions, ref[entry.value], tagged)
+                | {"title": entry.name, "description": entry.summary}
             )
         union[section] = {"oneOf": choices}
     return {

@@ -1,0 +1,25 @@
+"""Arguments of every command that reads a study's config."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--set key=value` and `--import MODULE`, as `overrides` and `imports` of `load_study`."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="set one key, dotted, value read as YAML; may be given several times",
+    )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        metavar="MODULE",
+        action="append",
+        default=[],
+        help="import a module first, so that what it registers can be named",
+    )

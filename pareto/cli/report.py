@@ -1,0 +1,49 @@
+"""`pareto report`: one or several runs become one self-contained HTML page, JSON and CSV."""
+
+from __future__ import annotations
+
+import argparse
+
+HELP = "one or several runs -> one self-contained HTML page, JSON and CSV"
+EXAMPLES = (
+    "examples:\n"
+    "  pareto report runs/demo\n"
+    "  pareto report runs/modpo runs/soup --out comparison.html\n"
+    "  pareto report runs/demo --require 'hypervolume>=3.0' --require 'optimality_heldout>=0.8'"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folders", nargs="+", metavar="DIR", help="run folder; several are compared with the first"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the .html to write (default: report.html in the run folder; ./report.html for several)",
+    )
+    parser.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="'INDICATOR>=X'",
+        help="exit with code 4 unless every run meets this (>=, <=, >, <); may be given several times",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from pareto.report import build, read_run, save
+    from pareto.report.requirements import check, parse
+    from pareto.report.writing import page_path
+
+    requirements = [parse(text) for text in args.require]
+    target = page_path(args.folders, args.out)
+    report = build([read_run(folder) for folder in args.folders])
+    path = save(report, target)
+    for one in report.runs:
+        print(f"{one.name}: {one.verdict.headline}")
+        for flag in one.verdict.flags:
+            print(f"  note: {flag}")
+    print(f"report: {path}")
+    check(report, requirements)  # after writing: who has to look into a failed gate has the report
+    return 0

@@ -1,0 +1,88 @@
+"""`pareto steer`: weights in, text out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pareto.cli._numbers import named_numbers, written
+from pareto.errors import UsageError
+
+if TYPE_CHECKING:
+    from pareto.policy_set import PolicyRecord, PolicySet
+
+HELP = "text under given weights, or under the measured policy that meets a constraint"
+EXAMPLES = """examples:
+  pareto steer runs/demo --weights helpful=0.7,brief=0.3 --prompt 'How do I stay safe online?'
+  pareto steer runs/demo --at 'helpful >= 0.6, max brief'"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="run folder")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--weights", type=named_numbers, metavar="A=0.7,B=0.3", help="one number per objective"
+    )
+    where.add_argument("--at", metavar="QUERY", help="such as 'a >= 0.6, max b', on measured values")
+    parser.add_argument(
+        "--method", default="auto", help="how to serve the weights; see `pareto list steering`"
+    )
+    parser.add_argument(
+        "--prompt",
+        nargs="+",
+        action="extend",
+        metavar="TEXT",
+        help="default: a prompt the run kept samples of",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampled replies (default 0)")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="of sampling; 0 takes the likeliest word"
+    )
+    parser.add_argument(
+        "--max-new-tokens", type=int, default=64, metavar="N", help="longest reply (default 64)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from pareto.policy_set import TextPolicy, load
+
+    loaded = load(args.folder)
+    record = _record(loaded, args)
+    policy = loaded.steer(args.weights, at=args.at, method=args.method)
+    if not isinstance(policy, TextPolicy):
+        raise UsageError(
+            f"the policies of {args.folder} act in an environment and write no text; use them from Python: "
+            "pareto.load(...).steer(...).act(observation)"
+        )
+    used = args.weights if args.weights is not None else record.weights
+    print(f"weights: {'none' if used is None else written(dict(used))} (method {args.method})")
+    print(f"nearest measured: {record.id}, {written(dict(record.values))}")
+    prompts = args.prompt or [_kept_prompt(loaded, record)]
+    replies = policy.generate(
+        prompts, max_new_tokens=args.max_new_tokens, seed=args.seed, temperature=args.temperature
+    )
+    for prompt, reply in zip(prompts, replies, strict=True):
+        print(f"\n> {prompt}\n{reply}")
+    return 0
+
+
+def _record(loaded: PolicySet, args: argparse.Namespace) -> PolicyRecord:
+    """The measured policy nearest to what was asked."""
+    from pareto.steer.nearest import nearest_record
+    from pareto.steer.select import parse_query, select_record
+
+    if args.at is not None:
+        return select_record(loaded, parse_query(args.at, loaded.objectives))
+    return nearest_record(loaded, loaded.check_weights(args.weights))
+
+
+def _kept_prompt(loaded: PolicySet, record: PolicyRecord) -> str:
+    """The first prompt among the samples that the run kept of a policy."""
+    path = Path(loaded.folder) / "samples" / f"{record.id}.jsonl"
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return str(json.loads(next(lines))["prompt"])
+    except (OSError, StopIteration, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"give a prompt with --prompt; {path} holds none") from error
