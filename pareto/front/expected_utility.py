@@ -84,6 +84,8 @@ def _over_triangle(front: np.ndarray) -> float:
     total = 0.0
     for point in front:
         polygon = _rule(point, front)
+        if len(polygon) < 3:
+            continue  # best nowhere, or on a line only
         apex, rest = polygon[:1], polygon[1:]
         sides = rest[1:] - apex, rest[:-1] - apex
         doubled = np.abs(sides[0][:, 0] * sides[1][:, 1] - sides[0][:, 1] * sides[1][:, 0])

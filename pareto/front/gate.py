@@ -157,6 +157,12 @@ def reference(ref_point: Any, m: int, directions: Sequence[str] | None = None) -
     return ref if known is None else known.orient(ref)
 
 
+def signs(directions: Sequence[str] | None, m: int) -> np.ndarray:
+    """[m]: +1 for maximised objectives, -1 for minimised ones; turns oriented values into own directions and back."""
+    known = _objectives(None, directions)
+    return np.ones(m) if known is None else known.signs
+
+
 def _read(values: Any, ids: Sequence[Any] | None, objectives: Any) -> tuple[np.ndarray, Any, Any]:
     if isinstance(values, np.ndarray):
         return _numbers(values), None, ids

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pareto.errors import UsageError
-from pareto.front.gate import admit
+from pareto.front.gate import admit, signs
 
 RULE = "corners-10%"
 """What front.json calls the rule of `nadir_reference` with its default margin."""
@@ -51,10 +51,4 @@ def nadir_reference(
     nadir = points.values.min(axis=0)
     ranges = points.values.max(axis=0) - nadir
     ranges = np.where(ranges > 0, ranges, np.where(nadir == 0, 1.0, np.abs(nadir)))
-    # own directions again: orienting twice gives the values back
-    signs = (
-        np.ones(points.m)
-        if directions is None
-        else np.array([1.0 if d == "max" else -1.0 for d in directions])
-    )
-    return signs * (nadir - margin * ranges)
+    return signs(directions, points.m) * (nadir - margin * ranges)
