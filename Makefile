@@ -1,0 +1,49 @@
+# Two commands on a fresh machine with Python >= 3.11: `make demo` and `make test`. CONTRIBUTING.md says more.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check bench-front reports clean
+
+demo: $(VENV)/.installed
+	$(BIN)/pareto sweep configs/demo.yaml --out runs/demo
+	$(BIN)/pareto report runs/demo
+
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/.tested
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+bench-front: $(VENV)/.tested
+	$(BIN)/python tests/bench/bench_front.py
+
+# One folder under reports/ is one study: its config is run again (or resumed), its tables and figures are written anew.
+reports: $(VENV)/.installed
+	@for folder in $(patsubst %/config.yaml,%,$(wildcard reports/*/config.yaml)); do \
+		name=$$(basename $$folder); \
+		$(BIN)/pareto sweep $$folder/config.yaml --out runs/$$name && \
+		$(BIN)/pareto report runs/$$name --out $$folder/report.html || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the package and what it needs (minutes where torch has to be downloaded)"
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing the package and what its tests need (minutes where torch has to be downloaded)"
+	@$(INSTALL) -e '.[parquet,test]'
+	@touch $@ $(VENV)/.installed
