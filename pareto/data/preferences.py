@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pareto.data.pairs import OPTIONAL
 from pareto.data.texts import Text
 from pareto.errors import ObjectiveError, ShapeError
 from pareto.objectives import Objective, Objectives
+
+PAIR_COLUMNS = ("weight", "margin", "user", "group")
+"""The optional columns of pairs that data files have; `PreferencePairs` has them too."""
 
 
 class Band(NamedTuple):
@@ -128,7 +130,7 @@ class Preferences:
         new_prompt, new_response = np.cumsum(keep) - 1, np.cumsum(responses) - 1
         pairs = responses[self.a]
         rated = responses[self.rated]
-        columns = {c: None if (v := getattr(self, c)) is None else v[pairs] for c in OPTIONAL}
+        columns = {c: None if (v := getattr(self, c)) is None else v[pairs] for c in PAIR_COLUMNS}
         return replace(
             self,
             prompts=[p for p, k in zip(self.prompts, keep) if k],

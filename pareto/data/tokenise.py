@@ -10,8 +10,8 @@ from pydantic import Field
 
 from pareto.config import Config
 from pareto.data.encode import Ids, as_conversation, encode_prompts, encode_responses
-from pareto.data.pairs import OPTIONAL, PreferencePairs, Ragged, ResponseTable
-from pareto.data.preferences import Preferences
+from pareto.data.pairs import PreferencePairs, Ragged, ResponseTable
+from pareto.data.preferences import PAIR_COLUMNS, Preferences
 from pareto.errors import DataError
 
 Overlong = Literal["truncate", "drop"]
@@ -29,11 +29,11 @@ class Limits(Config):
         max_mismatch: largest accepted share of chat responses whose prompt is not the start of the conversation.
     """
 
-    prompt_tokens: int = Field(512, ge=1)
-    response_tokens: int = Field(512, ge=1)
+    prompt_tokens: int = Field(default=512, ge=1)
+    response_tokens: int = Field(default=512, ge=1)
     long_prompt: Overlong = "truncate"
     long_response: Overlong = "truncate"
-    max_mismatch: float = Field(0.01, ge=0, le=1)
+    max_mismatch: float = Field(default=0.01, ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def tokenise(data: Preferences, tokenizer: Any, limits: Limits) -> tuple[Prefere
         Ragged.of(r[: limits.response_tokens] for r, k in zip(responses, keep) if k),
         new_prompt[data.prompt_of[keep]],
     )
-    columns = {c: None if (v := getattr(data, c)) is None else v[pairs] for c in OPTIONAL}
+    columns = {c: None if (v := getattr(data, c)) is None else v[pairs] for c in PAIR_COLUMNS}
     tokenised = PreferencePairs(
         data.objectives,
         table,
