@@ -1,0 +1,181 @@
+"""Causal language models: any Hugging Face folder or hub id, or a small Llama built from sizes."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pareto import rng
+from pareto.config import Config
+from pareto.errors import ConfigError
+from pareto.models.tokenizers import load_tokenizer
+
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+MERGE_TOLERANCE = 1e-3
+"""How far log-probabilities may move when an adapter is merged, nats; beyond it the merge is wrong."""
+
+
+class SmallLlama(Config):
+    """Sizes of a Llama that is trained from its initial weights.
+
+    Source: the Llama architecture (Touvron et al., 2023) with tied embeddings, which small models need.
+    """
+
+    hidden: int = Field(default=128, ge=8)
+    layers: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1)
+    intermediate: int | None = Field(
+        None, ge=8, description="width of the feed-forward part; None: 8/3 of hidden"
+    )
+    vocab_size: int = Field(default=2048, ge=259, description="tokens of the tokenizer trained on the data")
+    max_positions: int = Field(default=1024, ge=8)
+
+
+def build_llama(config: SmallLlama, tokenizer: Any, seed: int) -> Any:
+    """A Llama of these sizes with seeded initial weights.
+
+    Raises:
+        ConfigError: hidden is not a multiple of heads.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if config.hidden % (2 * config.heads):
+        raise ConfigError(
+            f"hidden must be a multiple of twice the heads; got hidden={config.hidden}, heads={config.heads}"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(rng.derive_seed("initial weights", seed) % 2**31)
+        return LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=config.hidden,
+                intermediate_size=config.intermediate or 8 * config.hidden // 3,
+                num_hidden_layers=config.layers,
+                num_attention_heads=config.heads,
+                num_key_value_heads=config.heads,
+                max_position_embeddings=config.max_positions,
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                tie_word_embeddings=True,
+            )
+        )
+
+
+def check_source(source: str) -> str:
+    """A model's folder as an absolute path, or a hub id that may be asked for.
+
+    Raises:
+        ConfigError: a path that is no folder, or a hub id while the hub is off (`--offline`).
+    """
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ConfigError(
+                f"the model folder {folder} has no config.json; expected a Hugging Face model folder"
+            )
+        return str(folder.resolve())
+    if source.startswith((".", "/", "~")) or source.count("/") > 1 or "\\" in source:
+        raise ConfigError(
+            f"there is no model folder {source!r}; give a folder or a hub id such as 'org/name'"
+        )
+    if any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE_VARIABLES):
+        raise ConfigError(
+            f"{source!r} is no folder here, and the hub is switched off (offline); download the model and give its folder"
+        )
+    return source
+
+
+def load_causal_lm(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    dtype: str = "float32",
+) -> tuple[Any, Any]:
+    """(model in evaluation mode on the CPU, tokenizer) of a Hugging Face folder or hub id.
+
+    Only safetensors weights are read, never pickled ones, and no code of the model folder runs unless asked for.
+
+    Raises:
+        ConfigError: no such model, no tokenizer, no safetensors weights, an architecture that needs its own code, or a
+            tokenizer with more tokens than the model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    source = check_source(str(source))
+    tokenizer = load_tokenizer(source, revision=revision, trust_remote_code=trust_remote_code)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            dtype=getattr(torch, dtype),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"the model {source} cannot be loaded: {str(error).strip().splitlines()[0]} (weights must be safetensors; a "
+            "model with code of its own needs --trust-remote-code)"
+        ) from error
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > vocabulary:
+        raise ConfigError(
+            f"the tokenizer of {source} has {len(tokenizer)} tokens, the model {vocabulary}; they do not belong together"
+        )
+    return model.eval(), tokenizer
+
+
+def merge_adapter(model: Any, folder: str | Path) -> Any:
+    """Add a PEFT adapter to a model's weights for good, so that training starts there and the reference keeps it.
+
+    Args:
+        model: the base model; it becomes part of the result.
+        folder: an adapter in PEFT's layout.
+
+    Raises:
+        ConfigError: no adapter there, or one whose merged weights do not compute what the adapter computes.
+    """
+    import torch
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    weights = Path(folder) / "adapter_model.safetensors"
+    for file in (Path(folder) / "adapter_config.json", weights):
+        if not file.is_file():
+            raise ConfigError(
+                f"{folder} has no {file.name}; expected an adapter in PEFT's layout, as safetensors"
+            )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # missing tensors are an error below, not a warning
+            adapted = PeftModel.from_pretrained(model, str(folder)).eval()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ConfigError(
+            f"the adapter {folder} does not fit the model: {str(error).splitlines()[0]}"
+        ) from error
+    with safe_open(weights, "pt") as file:
+        missing = set(get_peft_model_state_dict(adapted)) ^ set(file.keys())
+    if missing:
+        raise ConfigError(
+            f"the adapter {folder} does not fit the model: {len(missing)} of the model's adapter tensors are not in it or "
+            f"the other way round, such as {min(missing)}"
+        )
+    probe = torch.arange(1, 24)[None] % model.config.get_text_config().vocab_size
+    with torch.no_grad():
+        before = adapted(input_ids=probe).logits.log_softmax(-1)
+        merged: Any = adapted.merge_and_unload()
+        after = merged(input_ids=probe).logits.log_softmax(-1)
+    moved = float((after - before).abs().max())
+    if not moved <= MERGE_TOLERANCE:
+        raise ConfigError(
+            f"merging the adapter {folder} changed its log-probabilities by {moved:.2g} nats (at most {MERGE_TOLERANCE}); "
+            "this kind of adapter cannot be merged faithfully: merge it where it was trained and give the whole model"
+        )
+    return merged

@@ -1,0 +1,62 @@
+"""A Hugging Face causal model as a policy: generate and score text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pareto.core.logps import response_logps, sums
+from pareto.data.encode import encode_prompts, encode_responses
+from pareto.data.pairs import Ragged, ResponseTable
+from pareto.data.texts import Text
+from pareto.errors import ShapeError
+from pareto.models.generate import Sampling, generate
+from pareto.objectives import Objectives
+
+
+class TransformersPolicy:
+    """One model with its tokenizer; implements `TextPolicy`.
+
+    Args:
+        model: a causal model on its device, with adapters or without.
+        tokenizer: its tokenizer.
+        objectives: what it was trained for.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, objectives: Objectives) -> None:
+        self.model, self.tokenizer, self.objectives = model, tokenizer, objectives
+
+    def generate(
+        self,
+        prompts: Sequence[Text],
+        *,
+        max_new_tokens: int = 64,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+    ) -> list[str]:
+        """One reply per prompt; the reply to a prompt does not depend on its neighbours in the batch."""
+        sampling = Sampling(max_new_tokens=max_new_tokens, temperature=float(temperature), top_p=float(top_p))
+        return [reply.text for reply in generate(self.model, self.tokenizer, prompts, sampling, seed=seed)]
+
+    def logps(self, prompts: Sequence[Text], responses: Sequence[Text]) -> np.ndarray:
+        """[B] float64, nats: log-probability of each response, its end token included, given its prompt.
+
+        Raises:
+            ShapeError: not as many prompts as responses.
+        """
+        if len(prompts) != len(responses):
+            raise ShapeError(f"a prompt is needed for each response; got {len(prompts)} and {len(responses)}")
+        if not len(prompts):
+            return np.zeros(0)
+        table = response_table(self.tokenizer, prompts, responses)
+        return sums(table, response_logps(self.model, table))
+
+
+def response_table(tokenizer: Any, prompts: Sequence[Text], responses: Sequence[Text]) -> ResponseTable:
+    """Token ids of responses, each with a prompt of its own."""
+    ids = encode_prompts(tokenizer, prompts)
+    replies, _ = encode_responses(tokenizer, prompts, responses, ids)
+    return ResponseTable(Ragged.of(ids), Ragged.of(replies), np.arange(len(ids)))
