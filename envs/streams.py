@@ -59,8 +59,7 @@ class Streams:
 
     def uniforms(self, k: int) -> np.ndarray:
         """Draw [n, k] float64, uniform on [0, 1)."""
-        now = self.counters[self._rows]
-        ahead = now[:, None] + np.arange(1, k + 1, dtype=np.uint64) * _STRIDE
+        ahead = self.counters[self._rows][:, None] + _STRIDE * np.arange(1, k + 1, dtype=np.uint64)
         self.counters[self._rows] = ahead[:, -1]
         return (_mix(ahead) >> _S11) * 2.0**-53
 
@@ -69,5 +68,7 @@ class Streams:
         pairs = (k + 1) // 2
         u = self.uniforms(2 * pairs)
         radius = np.sqrt(-2.0 * np.log1p(-u[:, :pairs]))
-        angle = 2.0 * np.pi * u[:, pairs:]
-        return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :k]
+        angle = (2.0 * np.pi) * u[:, pairs:]
+        np.multiply(radius, np.cos(angle), out=u[:, :pairs])
+        np.multiply(radius, np.sin(angle), out=u[:, pairs:])
+        return u[:, :k]

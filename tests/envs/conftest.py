@@ -24,16 +24,6 @@ def library():
     return make
 
 
-class Luck:
-    """Stands in for a library environment's generator and hands out numbers drawn elsewhere."""
-
-    def __init__(self):
-        self.next = None
-
-    def random(self):
-        return self.next
-
-
 @pytest.fixture
 def walk_together(library):
     """Step our batched environment beside as many of the library's, under the same actions and the same luck.
@@ -41,29 +31,31 @@ def walk_together(library):
     Everything observable must agree at every step, across episode ends and resets. Returns counts of what happened.
     """
 
-    def walk(ours, theirs, actions, luck_of=None):
-        """`theirs` names the library's; `luck_of(counters)` [n] foretells what chance will say in the next step."""
+    def walk(ours, theirs, actions, *, rig=None, luck_of=None, atol=0.0):
+        """Args: `theirs` id and arguments of the library's; `rig(env)` makes its chance obey what the returned function
+        is told; `luck_of(counters)` [n, ...] foretells what chance will say in the next step.
+        """
         n = ours.num_envs
         envs = [library(theirs[0], **theirs[1]) for _ in range(n)]
-        lucks = [Luck() for _ in range(n)]
         first = [env.reset(seed=0)[0] for env in envs]
-        if luck_of is not None:
-            for env, luck in zip(envs, lucks):
-                env.unwrapped.np_random = luck
+        tell = [] if rig is None else [rig(env.unwrapped) for env in envs]
         our_first, _ = ours.reset(seed=7)
         np.testing.assert_array_equal(our_first, first)
-        ends = {"terminated": 0, "truncated": 0, "rewards": set()}
+        ends = {"terminated": 0, "truncated": 0, "rewards": []}
         for t in range(len(actions)):
             if luck_of is not None:
-                for luck, u in zip(lucks, luck_of(ours.state_dict()["counters"])):
-                    luck.next = u
+                for told, luck in zip(tell, luck_of(ours.state_dict()["counters"])):
+                    told(luck)
             stepped = [env.step(a) for env, a in zip(envs, actions[t].tolist())]
             obs, reward, terminated, truncated, info = ours.step(actions[t])
             where = f"step {t}"
             their_obs = np.stack([s[0] for s in stepped])
             assert their_obs.dtype == obs.dtype
-            np.testing.assert_array_equal(info.get("final_obs", obs), their_obs, err_msg=where)
-            np.testing.assert_array_equal(reward, np.float32([s[1] for s in stepped]), err_msg=where)
+            np.testing.assert_allclose(
+                info.get("final_obs", obs), their_obs, rtol=0, atol=atol, err_msg=where
+            )
+            their_reward = np.float32([s[1] for s in stepped])
+            np.testing.assert_allclose(reward, their_reward, rtol=0, atol=atol, err_msg=where)
             np.testing.assert_array_equal(terminated, [s[2] for s in stepped], err_msg=where)
             np.testing.assert_array_equal(truncated, [s[3] for s in stepped], err_msg=where)
             ended = terminated | truncated
@@ -71,7 +63,7 @@ def walk_together(library):
                 np.testing.assert_array_equal(info["_final_obs"], ended, err_msg=where)
                 for i in np.flatnonzero(ended):
                     np.testing.assert_array_equal(envs[i].reset()[0], obs[i], err_msg=where)
-                    ends["rewards"].add(tuple(reward[i].tolist()))
+                    ends["rewards"].append(tuple(reward[i].tolist()))
                 ends["terminated"] += int(terminated.sum())
                 ends["truncated"] += int(truncated.sum())
         return ends

@@ -18,7 +18,7 @@ def test_equals_the_library_step_for_step(depth, walk_together):
     actions = generator("test", "fruit", depth).integers(2, size=(steps, n))
     ends = walk_together(ours, ("fruit-tree-v0", {"depth": depth}), actions)
     assert ends["terminated"] == n * (steps // depth)
-    assert len(ends["rewards"]) == 2**depth  # every leaf was reached
+    assert len(set(ends["rewards"])) == 2**depth  # every leaf was reached
 
 
 @pytest.mark.parametrize("depth", [5, 6, 7])

@@ -37,6 +37,21 @@ def luck_of(counters):
     return streams.uniforms(1)[:, 0].tolist()
 
 
+class Luck:
+    """Stands in for the library's generator and hands out the number it was told."""
+
+    def tell(self, number):
+        self.next = number
+
+    def random(self):
+        return self.next
+
+
+def rig(env):
+    env.np_random = Luck()
+    return env.np_random.tell
+
+
 def test_equals_the_library_step_for_step_under_the_same_luck(walk_together):
     n, steps = 48, 700
     ours = gym.make_vec("pareto/ResourceGathering-v0", num_envs=n)
@@ -52,10 +67,10 @@ def test_equals_the_library_step_for_step_under_the_same_luck(walk_together):
     for copy in range(n // 2):
         tour = np.resize(tours[copy % 3], steps)
         actions[:, copy] = np.where(rng.random(steps) < 0.05, actions[:, copy], tour)
-    ends = walk_together(ours, ("resource-gathering-v0", {}), actions, luck_of)
+    ends = walk_together(ours, ("resource-gathering-v0", {}), actions, rig=rig, luck_of=luck_of)
     assert ends["terminated"] > 1000
     assert ends["truncated"] > 3
-    assert {(-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0)} <= ends["rewards"]
+    assert {(-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 1.0, 1.0)} <= set(ends["rewards"])
 
 
 def forward_front(gamma, horizon=24):
