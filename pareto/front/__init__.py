@@ -7,7 +7,6 @@ accepted. Rows with NaN or infinity never reach an engine: they are set aside, c
 from __future__ import annotations
 
 from pareto.front.across_seeds import interquartile_mean, probability_of_improvement, seed_interval
-from pareto.front.approximation import hypervolume_estimate
 from pareto.front.attainment import attainment_difference, attainment_surfaces
 from pareto.front.cardinality import cardinality
 from pareto.front.comparison import Comparison, compare_methods, holm, paired_bootstrap, wilcoxon
@@ -17,7 +16,7 @@ from pareto.front.epsilon_multiplicative import epsilon_multiplicative
 from pareto.front.equal_kl import EqualKL, equal_kl, hypervolume_within_kl
 from pareto.front.expected_utility import expected_utility, expected_utility_estimate
 from pareto.front.gate import OutsideReferenceWarning, Points, QuarantineWarning, admit
-from pareto.front.hypervolume import hypervolume, hypervolume_contributions, relative_hypervolume
+from pareto.front.hypervolume import hypervolume, hypervolume_contributions, hypervolume_estimate
 from pareto.front.hypervolume_with_mixtures import hypervolume_with_mixtures
 from pareto.front.igd import igd
 from pareto.front.igd_plus import igd_plus
@@ -30,6 +29,8 @@ from pareto.front.pseudo_weights import pseudo_weights
 from pareto.front.quadrature import Estimate
 from pareto.front.r2 import r2
 from pareto.front.reference_point import nadir_reference
+from pareto.front.relative_hypervolume import relative_hypervolume
+from pareto.front.requirement import Requirement, check_requirements
 from pareto.front.spacing import spacing
 from pareto.front.sparsity import sparsity
 from pareto.front.subset import hypervolume_subset
@@ -46,6 +47,7 @@ __all__ = [
     "OutsideReferenceWarning",
     "Points",
     "QuarantineWarning",
+    "Requirement",
     "TradeOff",
     "Yardstick",
     "admit",
@@ -53,6 +55,7 @@ __all__ = [
     "attainment_surfaces",
     "cardinality",
     "chebyshev_utilities",
+    "check_requirements",
     "compare_methods",
     "epsilon_additive",
     "epsilon_multiplicative",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pareto.front.dominance import distinct_front
+from pareto.front.hull import indifference, upper_hull
 from pareto.front.indicator import Utilities, Yardstick, indicator, survey
 from pareto.front.quadrature import Estimate, simplex_mean
 
@@ -18,14 +19,14 @@ from pareto.front.quadrature import Estimate, simplex_mean
     better="higher",
     empty=float("-inf"),
 )
-def expected_utility(points: np.ndarray, yardstick: Yardstick) -> float:
+def expected_utility(points: np.ndarray, yardstick: Yardstick) -> Estimate:
     """Mean over users of the best utility that a point of the set gives them.
 
     `expected_utility(values, utilities=None, directions=None) -> float`; without `utilities` the users are linear,
     u_w(v) = w.v, with w uniform on the simplex: exact for m <= 3, quasi-Monte-Carlo above (`expected_utility_estimate`
     gives the error too). Not shift-free: values enter in their own units, so scale objectives first where they differ.
     """
-    return _estimate(points, yardstick.utilities).value
+    return _estimate(points, yardstick.utilities)
 
 
 def expected_utility_estimate(
@@ -62,21 +63,10 @@ def _estimate(points: np.ndarray, utilities: Utilities | None) -> Estimate:
 
 def _over_segment(front: np.ndarray) -> float:
     """Mean of max_k (w f_k0 + (1 - w) f_k1) over w in [0, 1]: a sum over the points of the upper hull."""
-    hull: list[np.ndarray] = []
-    for point in front:  # rising in objective 0, hence falling in objective 1
-        while len(hull) > 1 and _indifferent(hull[-2], hull[-1]) >= _indifferent(hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    edges = np.array([0.0, *(_indifferent(a, b) for a, b in itertools.pairwise(hull)), 1.0])
+    hull = upper_hull(front)
+    edges = np.array([0.0, *(indifference(a, b) for a, b in itertools.pairwise(hull)), 1.0])
     middle = (edges[1:] + edges[:-1]) / 2
-    corners = np.array(hull)
-    return float(np.diff(edges) @ (middle * corners[:, 0] + (1 - middle) * corners[:, 1]))
-
-
-def _indifferent(a: np.ndarray, b: np.ndarray) -> float:
-    """Weight of objective 0 at which two points are worth the same."""
-    gain, loss = b[0] - a[0], a[1] - b[1]
-    return loss / (gain + loss)
+    return float(np.diff(edges) @ (middle * hull[:, 0] + (1 - middle) * hull[:, 1]))
 
 
 def _over_triangle(front: np.ndarray) -> float:

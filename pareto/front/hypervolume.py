@@ -8,8 +8,26 @@ from typing import Any
 import numpy as np
 
 from pareto.front import engines
+from pareto.front.approximation import approximate_volume, expected_seconds
+from pareto.front.dominance import distinct_front
 from pareto.front.gate import admit, reference
-from pareto.front.indicator import Yardstick, finite, indicator, warn_outside
+from pareto.front.indicator import Yardstick, finite, indicator, survey, warn_outside
+from pareto.front.quadrature import Estimate
+
+
+def _effective(points: np.ndarray, yardstick: Yardstick) -> np.ndarray:
+    """[k, m]: the distinct non-dominated points inside the reference point."""
+    return distinct_front(points[(points > yardstick.ref_point).all(axis=1)])
+
+
+def _expected_seconds(points: np.ndarray, yardstick: Yardstick) -> float:
+    n, m = points.shape
+    return 0.0 if expected_seconds(n, m) < 1 else expected_seconds(len(_effective(points, yardstick)), m)
+
+
+def _approximate(points: np.ndarray, yardstick: Yardstick) -> Estimate:
+    assert yardstick.ref_point is not None
+    return approximate_volume(_effective(points, yardstick), yardstick.ref_point)
 
 
 @indicator(
@@ -17,34 +35,53 @@ from pareto.front.indicator import Yardstick, finite, indicator, warn_outside
     better="higher",
     empty=0.0,
     needs=("ref_point",),
+    cost_s=_expected_seconds,
+    approximate=_approximate,
 )
 def hypervolume(points: np.ndarray, yardstick: Yardstick) -> float:
     """Volume dominated by the points and bounded by the reference point, exact for every m.
 
     `hypervolume(values, ref_point, directions=None) -> float`. Points that do not beat the reference point in every
     objective add nothing and are counted in an `OutsideReferenceWarning`; rows with NaN or infinity are set aside and
-    named in a `QuarantineWarning`; copies and dominated points add nothing; the empty set has 0.
+    named in a `QuarantineWarning`; copies and dominated points add nothing; the empty set has 0. Many points in six and
+    more objectives can take hours: `hypervolume_estimate` keeps to a budget.
     """
     assert yardstick.ref_point is not None
     return engines.volume(points, yardstick.ref_point)
 
 
-@indicator(
-    source="moocore's RelativeHypervolume; Zitzler and Thiele (1998)",
-    better="higher",
-    empty=0.0,
-    needs=("ref_point", "reference_front"),
-    domain=lambda points, yardstick: (
-        "" if _reference_volume(yardstick) > 0 else "the reference front has no hypervolume"
-    ),
-)
-def relative_hypervolume(points: np.ndarray, yardstick: Yardstick) -> float:
-    """Hypervolume divided by that of the reference front: 1 where nothing is missing.
+def hypervolume_estimate(
+    values: Any, ref_point: Any, budget_s: float = 10.0, directions: Sequence[str] | None = None
+) -> Estimate:
+    """Hypervolume, exact if that is expected to fit the budget, else approximate with a stated error.
 
-    `relative_hypervolume(values, ref_point, reference_front, directions=None) -> float`.
+    The decision rests on n, m and the engine at hand, never on a clock, so that the same input gives the same figure.
+
+    Args:
+        values: [n, m] in the objectives' own directions; numpy, pandas, torch or lists.
+        ref_point: [m] or one number, in the objectives' own directions.
+        budget_s: seconds that the exact computation may be expected to take; below 0 the figure is always approximate.
+        directions: [m] "max" or "min"; default all "max".
+
+    Returns:
+        Estimate: error 0 and method "exact", or a 95 % bound on the error.
+
+    Raises:
+        ShapeError: wrong shapes.
+        UsageError: the reference point is not finite.
+        NumericsError: the volume overflows float64.
     """
-    assert yardstick.ref_point is not None
-    return engines.volume(points, yardstick.ref_point) / _reference_volume(yardstick)
+    points, yardstick = survey(values, ref_point=ref_point, directions=directions)
+    points.warn()
+    warn_outside(points, yardstick.ref_point)
+    inside = _effective(points.values, yardstick) if len(points) else points.values
+    if len(inside) == 0:
+        return Estimate(0.0, 0.0, "exact")
+    if points.m == 1 or _expected_seconds(points.values, yardstick) <= budget_s:
+        return Estimate(finite(float(hypervolume.measure(inside, yardstick)), "hypervolume"), 0.0, "exact")
+    figure = _approximate(inside, yardstick)
+    finite(figure.value, "hypervolume")
+    return figure
 
 
 def hypervolume_contributions(
@@ -77,9 +114,3 @@ def hypervolume_contributions(
     contributions = engines.contributions(points.values, ref)
     finite(float(contributions.sum()), "a hypervolume contribution")
     return points.scatter(contributions, 0.0)
-
-
-def _reference_volume(yardstick: Yardstick) -> float:
-    assert yardstick.reference_front is not None
-    assert yardstick.ref_point is not None
-    return engines.volume(yardstick.reference_front, yardstick.ref_point)

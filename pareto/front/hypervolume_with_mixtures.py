@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 
 from pareto.front.dominance import distinct_front
+from pareto.front.hull import hull_of_boxes
 from pareto.front.indicator import Yardstick, indicator
 
-MAX_OBJECTIVES = 5
-MAX_WORK = 128_000
-"""Largest n * 4^m that is attempted: a few seconds at worst."""
 MANY = 100
 """From this many points on, points inside the hull are dropped between cuts."""
 
@@ -21,11 +17,8 @@ MANY = 100
     better="higher",
     empty=0.0,
     needs=("ref_point",),
-    domain=lambda points, yardstick: (
-        ""
-        if points.shape[1] <= MAX_OBJECTIVES and len(points) * 4 ** points.shape[1] <= MAX_WORK
-        else f"hulls are built for m <= {MAX_OBJECTIVES} and n * 4^m <= {MAX_WORK}; got n, m = {points.shape}"
-    ),
+    # from n points to 4^m n crossings and faces at worst; above five objectives hulls grow out of hand
+    cost_s=lambda points, _: 3e-5 * len(points) * 4.0 ** points.shape[1] if points.shape[1] <= 5 else np.inf,
 )
 def hypervolume_with_mixtures(points: np.ndarray, yardstick: Yardstick) -> float:
     """Volume that mixtures of the points dominate above the reference point: what a random choice per episode reaches.
@@ -41,10 +34,8 @@ def hypervolume_with_mixtures(points: np.ndarray, yardstick: Yardstick) -> float
     front = front[(front > 0).any(axis=1)]
     if not len(front) or not (front.max(axis=0) > 0).all():
         return 0.0
-    if front.shape[1] == 1:
-        return float(front.max())
     scale = front.max(axis=0)
-    return _hull(front / scale)[0] * float(np.prod(scale))
+    return hull_of_boxes(front / scale)[0] * float(np.prod(scale))
 
 
 def _cut(front: np.ndarray, j: int) -> np.ndarray:
@@ -63,18 +54,5 @@ def _cut(front: np.ndarray, j: int) -> np.ndarray:
     if len(front) < MANY:
         return front
     lift = front - front.min(axis=0)
-    return front[_hull(lift / np.maximum(lift.max(axis=0), 1e-300))[1]]
-
-
-def _hull(front: np.ndarray) -> tuple[float, np.ndarray]:
-    """Volume of the hull of the boxes between 0 and each point [n, m], all >= 0, and which points are its corners."""
-    from scipy.spatial import ConvexHull, QhullError
-
-    boxes = [np.where(mask, front, 0.0) for mask in itertools.product((True, False), repeat=front.shape[1])]
-    corners, first = np.unique(np.concatenate(boxes), axis=0, return_index=True)
-    try:
-        hull = ConvexHull(corners)
-    except QhullError:  # nearly degenerate: let qhull jog the corners, by 1e-11 or so
-        hull = ConvexHull(corners, qhull_options="QJ")
-    chosen = first[hull.vertices]
-    return float(hull.volume), chosen[chosen < len(front)]
+    lift += np.where(lift.max(axis=0) > 0, lift.max(axis=0), 1.0)  # boxes that are flat nowhere
+    return front[hull_of_boxes(lift / lift.max(axis=0))[1]]

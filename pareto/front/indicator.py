@@ -12,6 +12,7 @@ import numpy as np
 
 from pareto.errors import NumericsError, UsageError
 from pareto.front.gate import OutsideReferenceWarning, Points, admit, reference
+from pareto.front.quadrature import Estimate
 from pareto.registry import Registry
 
 Utilities = Callable[[np.ndarray], np.ndarray]
@@ -33,27 +34,43 @@ class Yardstick:
     utilities: Utilities | None = None
 
 
+Measure = Callable[[np.ndarray, Yardstick], "float | Estimate"]
+"""A figure of clean, oriented points [n, m], n >= 1."""
+
+
+def _free(points: np.ndarray, yardstick: Yardstick) -> float:
+    return 0.0
+
+
+def _anywhere(points: np.ndarray, yardstick: Yardstick) -> str:
+    return ""
+
+
 @final
 class Indicator:
-    """One named figure of a set of points, callable on raw input; see `indicator`.
+    """One named figure of a set of points, callable on raw input; made by the decorator `indicator`.
 
     Args:
         name: what it is called in tables and files.
-        measure: (points [n, m] clean and oriented, n >= 1, yardstick) -> float.
+        measure: the figure; an Estimate where it is not exact.
         better: whether a "higher" or a "lower" figure is a better set; "neither" where no order holds.
         empty: the figure of the empty set.
         needs: which parts of the yardstick it cannot do without.
-        domain: None, or a function (points, yardstick) -> what is wrong with them, "" when nothing is.
+        domain: what is wrong with these points, "" when the figure is defined on them.
+        cost_s: seconds that `measure` is expected to take, by order of magnitude.
+        approximate: a figure with its error for when that is too long, or None.
     """
 
     def __init__(
         self,
         name: str,
-        measure: Callable[[np.ndarray, Yardstick], float],
+        measure: Measure,
         better: Literal["higher", "lower", "neither"],
         empty: float,
         needs: tuple[str, ...] = (),
-        domain: Callable[[np.ndarray, Yardstick], str] | None = None,
+        domain: Callable[[np.ndarray, Yardstick], str] = _anywhere,
+        cost_s: Callable[[np.ndarray, Yardstick], float] = _free,
+        approximate: Callable[[np.ndarray, Yardstick], Estimate] | None = None,
     ) -> None:
         self.name = name
         self.measure = measure
@@ -61,6 +78,8 @@ class Indicator:
         self.empty = empty
         self.needs = needs
         self.domain = domain
+        self.cost_s = cost_s
+        self.approximate = approximate
         self.__doc__ = measure.__doc__
         self.__module__ = measure.__module__
 
@@ -99,7 +118,7 @@ class Indicator:
             warn_outside(points, yardstick.ref_point)
         if len(points) == 0:
             return self.empty
-        wrong = self.domain(points.values, yardstick) if self.domain else ""
+        wrong = self.domain(points.values, yardstick)
         if wrong:
             raise UsageError(f"{self.name} is not defined here: {wrong}")
         return finite(float(self.measure(points.values, yardstick)), self.name)
@@ -108,7 +127,7 @@ class Indicator:
         """Whether everything it needs is there and it is defined on these points."""
         if any(getattr(yardstick, need) is None for need in self.needs):
             return False
-        return not (len(points) and self.domain and self.domain(points, yardstick))
+        return len(points) == 0 or not self.domain(points, yardstick)
 
     def __repr__(self) -> str:
         return f"<indicator {self.name}>"
@@ -123,13 +142,16 @@ def indicator(
     better: Literal["higher", "lower", "neither"],
     empty: float,
     needs: tuple[str, ...] = (),
-    domain: Callable[[np.ndarray, Yardstick], str] | None = None,
-) -> Callable[[Callable[[np.ndarray, Yardstick], float]], Indicator]:
-    """Decorator: put the gate in front of a pure function and file it under the function's name."""
+    domain: Callable[[np.ndarray, Yardstick], str] = _anywhere,
+    cost_s: Callable[[np.ndarray, Yardstick], float] = _free,
+    approximate: Callable[[np.ndarray, Yardstick], Estimate] | None = None,
+) -> Callable[[Measure], Indicator]:
+    """Decorator: put the gate in front of a pure function and file it under the function's name; see `Indicator`."""
 
-    def file(measure: Callable[[np.ndarray, Yardstick], float]) -> Indicator:
-        made = Indicator(measure.__name__, measure, better, empty, needs, domain)
-        return INDICATORS.register(made.name, source=source)(made)
+    def file(measure: Measure) -> Indicator:
+        name = getattr(measure, "__name__", "")
+        made = Indicator(name, measure, better, empty, needs, domain, cost_s, approximate)
+        return INDICATORS.register(name, source=source)(made)
 
     return file
 

@@ -28,6 +28,9 @@ class Estimate:
     error: float
     method: str
 
+    def __float__(self) -> float:
+        return self.value
+
 
 def simplex_points(m: int, n: int, shift: np.ndarray) -> np.ndarray:
     """[n, m] low-discrepancy points, uniform on the simplex when `shift` [m-1] is uniform on the unit cube.
