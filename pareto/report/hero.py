@@ -1,0 +1,58 @@
+"""The top of a run: its verdict, the facts behind it, its warnings and key figures."""
+
+from __future__ import annotations
+
+from pareto.report import wording
+from pareto.report.markup import Markup, join, tag
+from pareto.report.parts import facts
+from pareto.report.tree import RunReport
+
+
+def hero(run: RunReport, level: int) -> Markup:
+    """The verdict: the number, its interval, the facts behind it, key figures and warnings."""
+    value = run.indicators.get("hypervolume")
+    shown, interval = (
+        ("not known", "")
+        if value is None
+        else wording.with_interval(value, run.indicators.get("hypervolume_ci95"))
+    )
+    about = " \u00b7 ".join(str(x) for x in (run.method, run.task, context_text(run)) if x)
+    return tag(
+        "div",
+        tag("p", about, class_="kicker") if about else None,
+        tag(
+            f"h{level}",
+            tag("span", "Hypervolume ", class_="what"),
+            tag("span", shown, class_="big"),
+            " " if interval else None,
+            tag("span", f"95 % interval {interval}", class_="interval") if interval else None,
+        ),
+        [tag("p", fact, class_="fact") for fact in run.verdict.facts],
+        [tag("p", flag, class_="flag") for flag in run.verdict.flags],
+        _figures(run),
+        class_="hero",
+    )
+
+
+def context_text(run: RunReport) -> str:
+    """What the run was conditioned on, in a few words."""
+    return ", ".join(f"{k} = {v}" for k, v in (run.context or {}).items())
+
+
+def _figures(run: RunReport) -> Markup:
+    """What is known of the exact optimum and the further indicators, each with what it means."""
+    exact = run.exact.figures if run.exact is not None else {}
+    groups = [
+        ("Against the exact optimum", wording.FIGURES, exact),
+        ("Further indicators", wording.INDICATORS, run.indicators),
+    ]
+    made = []
+    for title, names, figures_ in groups:
+        pairs = [
+            (name, join([wording.number(figures_[key_]), tag("small", meaning)]))
+            for key_, (name, meaning) in names.items()
+            if isinstance(figures_.get(key_), int | float)
+        ]
+        if pairs:
+            made.append(tag("div", tag("p", title, class_="over"), facts(pairs), class_="figures"))
+    return join(made)

@@ -1,0 +1,122 @@
+"""Read a run folder into memory. Only front.json must be there; what else is there is read."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pareto import policy_set
+from pareto.errors import ArtifactError
+from pareto.policy_set import PolicySet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class UnitScores:
+    """One policy's held-out scores.
+
+    Args:
+        values: [n_units, m] float64, in the objectives' own directions.
+        unit_ids: [n_units] names of the units.
+    """
+
+    values: np.ndarray
+    unit_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder in memory.
+
+    Args:
+        name: the folder's own name, without its path.
+        policies: what front.json holds.
+        scores: policy id -> its scores per unit, where they are there.
+        samples: policy id -> rows of its samples, where they are there.
+        config: text of config.yaml, or None.
+    """
+
+    name: str
+    policies: PolicySet
+    scores: Mapping[str, UnitScores] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    config: str | None = None
+
+
+def read_run(folder: Path | str) -> Run:
+    """Read a run folder.
+
+    Args:
+        folder: what `pareto sweep` or `pareto import` wrote.
+
+    Raises:
+        ArtifactError: no run folder, unfinished, changed since it was written, or a broken file; names the file.
+    """
+    folder = Path(folder)
+    policies = policy_set.load(folder)
+    ids = [record.id for record in policies]
+    m = len(policies.objectives)
+    config = folder / "config.yaml"
+    return Run(
+        name=folder.resolve().name,
+        policies=policies,
+        scores=_each(ids, folder / "scores", ".npz", lambda path: _read_scores(path, m)),
+        samples=_each(ids, folder / "samples", ".jsonl", _read_samples),
+        config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
+    )
+
+
+def _each(ids: Sequence[str], folder: Path, suffix: str, read: Callable[[Path], T]) -> dict[str, T]:
+    paths = {i: folder / f"{i}{suffix}" for i in ids}
+    return {i: read(path) for i, path in paths.items() if path.is_file()}
+
+
+def _read_scores(path: Path, m: int) -> UnitScores:
+    try:
+        # From memory: of a broken file numpy would leave the handle open.
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            scores = UnitScores(np.asarray(arrays["values"], dtype=np.float64), arrays["unit_ids"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path} is not a readable score file ({error}); score the run again") from error
+    if scores.values.shape != (len(scores.unit_ids), m):
+        raise ArtifactError(
+            f"{path}: expected values [{len(scores.unit_ids)}, {m}], one row per unit; "
+            f"got {list(scores.values.shape)}; score the run again"
+        )
+    return scores
+
+
+def _read_samples(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    # Only "\n" ends a row: a reply may hold other line separators.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = finite(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise ArtifactError(f"{path}:{number}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise ArtifactError(f"{path}:{number}: expected an object; got {type(row).__name__}")
+        rows.append(row)
+    return rows
+
+
+def finite(value: Any) -> Any:
+    """The same JSON value with NaN and infinities as None: a report never shows them as numbers."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return value
