@@ -3,7 +3,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-INSTALL = $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
+# Byte code is written for what is imported, when it is imported: compiling all of it takes longer than the demo's set-up.
+INSTALL = $(BIN)/python -m pip install -qq --no-compile --no-input --disable-pip-version-check -c constraints.txt
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test check bench-front reports clean
 
