@@ -57,16 +57,30 @@ class TokeniseCounts:
         return asdict(self)
 
 
-def tokenise(data: Preferences, tokenizer: Any, limits: Limits) -> tuple[PreferencePairs, TokeniseCounts]:
+@dataclass(frozen=True)
+class Tokenised:
+    """Tokenised preferences, and where they came from.
+
+    Args:
+        pairs: with all responses that were kept, also those in no pair.
+        counts: what was changed.
+        prompts: [n] int64, index in the data of each prompt that was kept.
+        responses: [k] int64, index in the data of each response that was kept.
+    """
+
+    pairs: PreferencePairs
+    counts: TokeniseCounts
+    prompts: np.ndarray
+    responses: np.ndarray
+
+
+def tokenise(data: Preferences, tokenizer: Any, limits: Limits) -> Tokenised:
     """Tokenise a data set under length limits.
 
     Args:
         data: texts and labels.
         tokenizer: a Hugging Face tokenizer.
         limits: longest prompts and responses, and what to do with longer ones.
-
-    Returns:
-        The pairs with all responses that were kept (also those in no pair), and what was changed.
 
     Raises:
         DataError: nothing is left, or too many conversations do not start with their prompt.
@@ -122,7 +136,7 @@ def tokenise(data: Preferences, tokenizer: Any, limits: Limits) -> tuple[Prefere
         mismatches=int(mismatch.sum()),
         inner_ends=int(inner_ends),
     )
-    return tokenised, counts
+    return Tokenised(tokenised, counts, np.flatnonzero(keep_prompt), np.flatnonzero(keep))
 
 
 def _cut_left(tokenizer: Any, ids: Ids, most: int) -> Ids:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from pareto.errors import ConfigError
 from pareto.models.tokenizers import load_tokenizer
 
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+TRUST_VARIABLE = "PARETO_TRUST_REMOTE_CODE"
+"""Set by `--trust-remote-code`; never read from a config, so that a run folder cannot ask for it."""
 MERGE_TOLERANCE = 1e-3
 """How far log-probabilities may move when an adapter is merged, nats; beyond it the merge is wrong."""
 
@@ -109,16 +113,19 @@ def load_causal_lm(
     import torch
     from transformers import AutoModelForCausalLM
 
+    if trust_remote_code is None:
+        trust_remote_code = os.environ.get(TRUST_VARIABLE) == "1"
     source = check_source(str(source))
     tokenizer = load_tokenizer(source, revision=revision, trust_remote_code=trust_remote_code)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            dtype=getattr(torch, dtype),
-        )
+        with no_progress_bars():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                source,
+                revision=revision,
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                dtype=getattr(torch, dtype),
+            )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
             f"the model {source} cannot be loaded: {str(error).strip().splitlines()[0]} (weights must be safetensors; a "
@@ -130,6 +137,20 @@ def load_causal_lm(
             f"the tokenizer of {source} has {len(tokenizer)} tokens, the model {vocabulary}; they do not belong together"
         )
     return model.eval(), tokenizer
+
+
+@contextlib.contextmanager
+def no_progress_bars() -> Iterator[None]:
+    """Keep transformers from drawing bars of its own while it loads or saves a model."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def merge_adapter(model: Any, folder: str | Path) -> Any:

@@ -126,8 +126,7 @@ def test_a_template_that_changes_the_prompt_is_counted_and_refused_above_a_thres
     )  # fmt: skip
     with pytest.raises(DataError, match="in 2 of 2 chat responses the conversation does not start"):
         tokenise(data, tokenizer, Limits())
-    _, counts = tokenise(data, tokenizer, Limits(max_mismatch=1.0))
-    assert counts.mismatches == 2
+    assert tokenise(data, tokenizer, Limits(max_mismatch=1.0)).counts.mismatches == 2
 
 
 def test_tokens_that_grow_together_over_the_boundary_are_a_mismatch():
@@ -157,9 +156,10 @@ def long_data():
 
 def test_long_texts_are_cut_where_the_rule_says():
     tokenizer = tiny.tokenizer()
-    whole, _ = tokenise(long_data(), tokenizer, Limits())
+    whole = tokenise(long_data(), tokenizer, Limits()).pairs
     limits = Limits(prompt_tokens=6, response_tokens=4)
-    cut, counts = tokenise(long_data(), tokenizer, limits)
+    result = tokenise(long_data(), tokenizer, limits)
+    cut, counts = result.pairs, result.counts
     long_prompt, long_response = whole.table.prompts[1].tolist(), whole.table.responses[1].tolist()
     assert cut.table.prompts[1].tolist() == [BOS, *long_prompt[-5:]]
     assert cut.table.responses[1].tolist() == long_response[:4]
@@ -171,13 +171,16 @@ def test_long_texts_are_cut_where_the_rule_says():
 
 def test_long_texts_are_left_out_where_the_rule_says():
     tokenizer = tiny.tokenizer()
-    kept, counts = tokenise(
+    result = tokenise(
         long_data(), tokenizer, Limits(prompt_tokens=6, response_tokens=4, long_response="drop")
     )
+    kept, counts = result.pairs, result.counts
+    assert (result.prompts.tolist(), result.responses.tolist()) == ([0, 1], [0, 2, 3])
     assert (len(kept), counts.dropped_responses, counts.dropped_pairs) == (1, 1, 1)
     assert tokenizer.decode(kept.table.responses[kept.b[0]]) == " fell</s>"
     assert kept.weight.tolist() == [2.0]
-    kept, counts = tokenise(long_data(), tokenizer, Limits(prompt_tokens=6, long_prompt="drop"))
+    result = tokenise(long_data(), tokenizer, Limits(prompt_tokens=6, long_prompt="drop"))
+    kept, counts = result.pairs, result.counts
     assert (len(kept), counts.dropped_prompts, len(kept.table.prompts)) == (1, 1, 1)
     with pytest.raises(DataError, match="no response is left"):
         tokenise(long_data(), tokenizer, Limits(prompt_tokens=1, long_prompt="drop"))
@@ -186,9 +189,9 @@ def test_long_texts_are_left_out_where_the_rule_says():
 def test_end_tokens_inside_a_text_are_counted():
     data = long_data()
     data.responses[0] = " sat</s> on"
-    pairs, counts = tokenise(data, tiny.tokenizer(), Limits())
-    assert counts.inner_ends == 1
-    assert pairs.table.responses[0][-1] == EOS
+    result = tokenise(data, tiny.tokenizer(), Limits())
+    assert result.counts.inner_ends == 1
+    assert result.pairs.table.responses[0][-1] == EOS
 
 
 def test_without_an_end_token_nothing_can_be_tokenised():
