@@ -68,9 +68,9 @@ class Objectives(Sequence[Objective]):
         """Read ``"ore:max,fuel:min"``; a name without a direction is maximised."""
         parts = [p.strip() for p in text.split(",") if p.strip()]
         return cls(
-            Objective(name.strip(), (direction.strip() or "max"))
+            Objective(name.strip(), direction.strip() or "max")  # type: ignore[arg-type]  # Objective checks it
             for name, _, direction in (p.partition(":") for p in parts)
-        )  # type: ignore[arg-type]  # Objective checks it
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
