@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{one.name}: {one.verdict.headline}")
         for flag in one.verdict.flags:
             print(f"  note: {flag}")
+    if report.comparison is not None:
+        print(report.comparison.verdict)
     print(f"report: {path}")
     check(report, requirements)  # after writing: who has to look into a failed gate has the report
     return 0

@@ -8,6 +8,7 @@ import numpy as np
 
 from pareto.front import equal_kl, indicator_interval
 from pareto.objectives import Objective, Objectives
+from pareto.report import wording
 from pareto.report.reading import UnitScores
 from pareto.report.seeds import by_seed, volume
 from pareto.report.tree import Comparison, Contender, Interval, RunReport
@@ -47,7 +48,10 @@ def compare(
         _contender(r, run, ref, cost, units[r], _difference(runs, units, r, ref), _equal_kl(runs, r, ref))
         for r, run in enumerate(runs)
     ]
-    return Comparison(objectives.orient(ref).tolist(), contenders, cost, _notes(runs, contenders)), []
+    verdict = _verdict(runs, contenders)
+    return Comparison(
+        verdict, objectives.orient(ref).tolist(), contenders, cost, _notes(runs, contenders)
+    ), []
 
 
 def objectives_of(run: RunReport) -> Objectives:
@@ -117,7 +121,10 @@ def mean_volume(oriented: np.ndarray, groups: Sequence[Sequence[int]], ref: np.n
 
 
 def _unit_scores(run: RunReport, scores: Mapping[str, UnitScores]) -> UnitScores | None:
-    """Oriented scores of all policies on the same units, [n, n_units, m]; None where they are not all there."""
+    """Oriented scores of all policies on the same units, [n, n_units, m].
+
+    None where they are not all there, or are not the scores whose means front.json holds.
+    """
     held = [scores.get(p.id) for p in run.policies]
     known = [s for s in held if s is not None]
     if not known or len(known) < len(held):
@@ -125,7 +132,10 @@ def _unit_scores(run: RunReport, scores: Mapping[str, UnitScores]) -> UnitScores
     ids = known[0].unit_ids
     if any(not np.array_equal(s.unit_ids, ids) or not np.isfinite(s.values).all() for s in known):
         return None
-    return UnitScores(objectives_of(run).orient([s.values for s in known]), ids)
+    stacked = np.array([s.values for s in known])
+    if not np.allclose(stacked.mean(axis=1), [p.values for p in run.policies], rtol=1e-6, atol=1e-9):
+        return None
+    return UnitScores(objectives_of(run).orient(stacked), ids)
 
 
 def _difference(
@@ -151,8 +161,20 @@ def _difference(
 
 
 def _equal_kl(runs: Sequence[RunReport], r: int, ref: np.ndarray) -> float | None:
-    """Hypervolume of run `r` over that of the first at equal KL, the mean over the seeds that both have."""
-    if r == 0 or any(p.kl_nats is None for run in (runs[0], runs[r]) for p in run.policies):
+    """Hypervolume of run `r` over that of the first at equal KL, the mean over the seeds that both have.
+
+    None where KL is not known, and where less than half of either's policies lie within the KL that both reach: a ratio
+    of two or three policies that happen to lie lowest says nothing.
+    """
+    pair = [[p.kl_nats for p in run.policies if p.kl_nats is not None] for run in (runs[0], runs[r])]
+    if (
+        r == 0
+        or not all(pair)
+        or [len(kls) for kls in pair] != [len(run.policies) for run in (runs[0], runs[r])]
+    ):
+        return None
+    common = min(max(kls) for kls in pair)
+    if any(2 * sum(kl <= common for kl in kls) < len(kls) for kls in pair):
         return None
     first, other = (by_seed(run.policies) for run in (runs[0], runs[r]))
     ratios = [
@@ -167,6 +189,15 @@ def _priced(run: RunReport, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray
     """Oriented values and KL of some policies; an estimate of KL below 0 is noise around 0."""
     kl = np.array([run.policies[i].kl_nats for i in rows], dtype=np.float64)
     return _oriented(run)[list(rows)], np.maximum(kl, 0.0)
+
+
+def _verdict(runs: Sequence[RunReport], contenders: Sequence[Contender]) -> str:
+    """Every run's hypervolume with its interval, largest first; whether a difference is real the table says."""
+    parts = []
+    for contender in sorted(contenders, key=lambda c: -c.hypervolume):
+        shown, interval = wording.with_interval(contender.hypervolume, contender.hypervolume_ci95)
+        parts.append(f"{runs[contender.run].name} {shown}{f' ({interval})' if interval else ''}")
+    return f"Hypervolume against one reference point: {', '.join(parts)}."
 
 
 def _notes(runs: Sequence[RunReport], contenders: Sequence[Contender]) -> list[str]:
@@ -186,8 +217,11 @@ def _notes(runs: Sequence[RunReport], contenders: Sequence[Contender]) -> list[s
             {c.policies / max(1, c.seeds) for c in contenders}
         )
         > 1,
-        "Their mean KL to the reference differs by more than 10 %: look at the column at equal KL, and policy by policy.": (
+        "Their mean KL to the reference differs by more than 10 %: look at them at equal KL, and policy by policy.": (
             len(kls) == len(contenders) and max(kls) > 1.1 * min(kls)
+        ),
+        "The KL of some run hardly overlaps the first one's: no ratio at equal KL for it.": (
+            len(kls) == len(contenders) and any(c.equal_kl_ratio is None for c in contenders[1:])
         ),
     }
     return [note for note, holds in notes.items() if holds]

@@ -47,7 +47,13 @@ def _single(report: Report) -> tuple[Markup, list[tuple[str, str]]]:
 
 def _several(report: Report) -> tuple[Markup, list[tuple[str, str]]]:
     compared = comparison_sections(report, level=2)
-    heading = tag("header", tag("h1", report.title), [tag("p", text, class_="flag") for text in report.notes])
+    verdict = report.comparison.verdict if report.comparison is not None else None
+    heading = tag(
+        "header",
+        tag("h1", report.title),
+        tag("p", verdict, class_="lead") if verdict else None,
+        [tag("p", text, class_="flag") for text in report.notes],
+    )
     runs = [
         tag(
             "article",

@@ -53,8 +53,11 @@ def policy_table(r: int, run: RunReport, objectives: Objectives) -> Markup | Non
         [
             shown,
             note(
-                "Dominated policies are grey. Choose a header to sort; move along the rows with the arrow keys."
+                "Dominated policies are grey. Choose a header to sort; move along the rows with the arrow keys. Knee: how "
+                "far a policy stands beyond the straight line between the ends of the front, each objective scaled to "
+                "its range."
             ),
+            _trade_offs(run, objectives),
         ]
     )
 

@@ -238,11 +238,13 @@ class Comparison:
     """Several runs with the same objectives, side by side.
 
     Args:
+        verdict: every run's hypervolume in one sentence, largest first.
         ref_point: common reference point [m]: the worst of the runs' own, objective by objective.
         cost_unit: key of the cost compared ("train_tokens"), None where the runs share none.
         notes: what a reader must know before ranking them.
     """
 
+    verdict: str
     ref_point: Vector
     contenders: list[Contender]
     cost_unit: str | None

@@ -35,6 +35,7 @@ def test_several_runs_with_out(pareto: Command, run: Path, tmp_path: Path) -> No
     assert [line.split(":")[0] for line in out.splitlines() if not line.startswith(" ")] == [
         "demo",
         "other",
+        "Hypervolume against one reference point",
         "report",
     ]
     assert (tmp_path / "both.csv").exists()

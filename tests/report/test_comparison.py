@@ -84,6 +84,12 @@ def test_the_ratio_at_equal_kl_by_hand(folder: Callable[..., Path]) -> None:
     assert comparison.contenders[0].equal_kl_ratio is None
     assert comparison.contenders[1].equal_kl_ratio == pytest.approx(0.5)
     assert comparison.contenders[1].hypervolume == 81.0
+    assert comparison.verdict == "Hypervolume against one reference point: drifter 81, thrifty 3."
+    apart = folder("apart", edit=at([3.0, 4.0, 5.0], [[1.0, 1.0], [9.0, 9.0], [8.0, 8.0]]))
+    comparison = build([read_run(first), read_run(apart)]).comparison
+    assert comparison is not None
+    assert comparison.contenders[1].equal_kl_ratio is None
+    assert any("hardly overlaps" in note for note in comparison.notes)
 
 
 def test_runs_with_other_objectives_are_reported_but_not_compared(folder: Callable[..., Path]) -> None:
