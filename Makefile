@@ -11,7 +11,6 @@ export PYTHONDONTWRITEBYTECODE :=
 
 demo: $(VENV)/.installed
 	$(BIN)/pareto sweep configs/demo.yaml --out runs/demo
-	$(BIN)/pareto report runs/demo
 
 test: $(VENV)/.tested
 	$(BIN)/python -m pytest -n 2

@@ -51,24 +51,49 @@ def _disagreements(run: PolicySet) -> Iterator[str]:
 
     from pareto import front
 
-    values, directions = run.values, [o.direction for o in run.objectives]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", front.OutsideReferenceWarning)  # compared below as a number
-        truth = front.indicators(values, ref_point=run.ref_point, directions=directions)
-        contributions = (
-            [None] * len(run)
-            if run.ref_point is None
-            else front.hypervolume_contributions(values, run.ref_point, directions)
-        )
+        warnings.simplefilter("ignore", front.OutsideReferenceWarning)  # compared as a number
+        for name, stated, true in _statements(run):
+            if not _same(stated, true):
+                yield f"{run.folder}/front.json: {name} is stated as {stated}; the values give {true}"
+
+
+def _statements(run: PolicySet) -> Iterator[tuple[str, Any, float]]:
+    """(what, the number stated, the number computed again) of everything that can be computed again."""
+    import numpy as np
+
+    from pareto import front
+    from pareto.study.layout import RunFolder
+    from pareto.study.scores import read_scores
+
+    if not len(run):
+        return
+    values, directions = run.values, [o.direction for o in run.objectives]
+    names = [name for name in front.INDICATORS.names() if name in run.indicators]
+    truth = front.indicators(values, ref_point=run.ref_point, directions=directions, names=names)
     for name in sorted(set(truth) & set(run.indicators)):
-        if not _same(run.indicators[name], truth[name]):
-            yield f"{run.folder}/front.json: {name} is stated as {run.indicators[name]}; the values give {truth[name]!r}"
-    flags = front.non_dominated(values, directions)
-    for record, flag, contribution in zip(run, flags, contributions):
-        stated = {"non_dominated": bool(flag), "hypervolume_contribution": contribution}
-        for name, true in stated.items():
-            if true is not None and name in record.facts and not _same(record.facts[name], true):
-                yield f"{run.folder}/front.json: {name} of {record.id} is stated as {record.facts[name]}; the values give {true}"
+        yield name, run.indicators[name], truth[name]
+    selection = [r.facts["selection"]["values"] for r in run if r.facts.get("selection")]
+    if run.ref_point is not None and "hypervolume_selection" in run.indicators and len(selection) == len(run):
+        chosen = np.array([run.objectives.vector(row) for row in selection])
+        true = front.hypervolume(chosen, run.ref_point, directions=directions)
+        yield "hypervolume_selection", run.indicators["hypervolume_selection"], true
+    for record, flag in zip(run, front.non_dominated(values, directions)):
+        if "non_dominated" in record.facts:
+            yield f"non_dominated of {record.id}", record.facts["non_dominated"], bool(flag)
+    if run.ref_point is not None:
+        for record, share in zip(run, front.hypervolume_contributions(values, run.ref_point, directions)):
+            if "hypervolume_contribution" in record.facts:
+                yield (
+                    f"hypervolume_contribution of {record.id}",
+                    record.facts["hypervolume_contribution"],
+                    float(share),
+                )
+    for record in run:
+        path = RunFolder(run.folder).scores(record.id)
+        if path.is_file():
+            for name, mean in run.objectives.named(read_scores(path).heldout.mean(axis=0)).items():
+                yield f"{name} of {record.id}", record.values[name], mean
 
 
 def _same(stated: Any, true: float) -> bool:

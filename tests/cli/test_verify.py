@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from pareto.state import manifest
+from pareto.study.scores import scores_bytes
+from pareto.tasks.protocol import Scores
 
 # By hand, see tests/test_policy_set.py: gains over the reference point are a (3, 1), b (2, 6), c (1.5, 4), d (0.5, 9),
 # their volume is 14.5. What is lost without a: (3 - 2) * 1; without d: 0.5 * (9 - 6); without b: (2 - 0.5) * (6 - 1) less
@@ -64,6 +67,44 @@ def test_every_problem_has_its_line(pareto, write_run):
     assert len(lines) == 6
     for part in ("a/policy.json does not", "b/policy.json is missing", "stray.txt is not", "front.json does not", "hypervolume is stated as 99"):  # fmt: skip
         assert sum(part in line for line in lines) == 1
+
+
+def test_values_follow_from_the_score_files(pareto, write_run):
+    folder = write_run(consistent, manifest=False)
+    units = {
+        "heldout": [[2.5, 8.0], [3.5, 10.0]],
+        "selection": [[0.0, 0.0]],
+    }  # mean of the first: (3, 9), as stated of a
+    (folder / "scores").mkdir()
+    for name, shift in (("a", 0.0), ("b", 1.5)):  # b is stated as (2, 4)
+        scores = {
+            split: Scores(
+                np.array(rows) - [shift, 5.0 if shift else 0.0], np.arange(len(rows)).astype(str), split
+            )
+            for split, rows in units.items()
+        }
+        (folder / "scores" / f"{name}.npz").write_bytes(scores_bytes(scores))
+    manifest.write(folder)
+    code, _, err = pareto("verify", folder)
+    assert code == 2
+    assert err.splitlines()[1:] == [
+        f"{folder}/front.json: helpful of b is stated as 2.0; the values give 1.5"
+    ]
+
+
+def test_selection_values_are_measured_too(pareto, write_run):
+    def edit(front):
+        consistent(front)
+        for row in front["policies"]:
+            row["selection"] = {"values": {"helpful": 1.0, "tokens": 8.0}, "n": 4}  # gain (1, 2): volume 2
+        front["indicators"]["hypervolume_selection"] = 2.0
+
+    assert pareto("verify", write_run(edit))[0] == 0
+    code, _, err = pareto(
+        "verify", write_run(lambda f: (edit(f), f["indicators"].update(hypervolume_selection=2.1)))
+    )
+    assert code == 2
+    assert "hypervolume_selection is stated as 2.1; the values give 2.0" in err
 
 
 def test_an_unfinished_folder_is_a_problem(pareto, write_run, tmp_path):
