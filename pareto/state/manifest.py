@@ -1,0 +1,134 @@
+"""Manifests: the sha256 of every file in a folder, written last, so that its presence says "complete"."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pareto.errors import ArtifactError
+from pareto.state import atomic
+
+NAME = "manifest.json"
+FORMAT = 1
+_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+
+
+def sha256(path: Path) -> str:
+    """sha256 (64 hex digits) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str]:
+    """Relative path (with "/") -> sha256 of every file in a folder, sorted by path.
+
+    Args:
+        folder: the folder.
+        unlisted: names right inside the folder that are left out, with all below them.
+
+    Raises:
+        ArtifactError: a symbolic link or another thing that is neither file nor folder.
+    """
+    folder = Path(folder)
+    found = {}
+    for path, relative in _walk(folder, folder, unlisted):
+        if path.is_symlink() or not path.is_file():
+            raise ArtifactError(
+                f"{path} is a link or a device; only plain files may lie in {folder}; put a copy there"
+            )
+        found[relative] = sha256(path)
+    return dict(sorted(found.items()))
+
+
+def write(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str]:
+    """Write `manifest.json` over everything else in the folder; return path -> sha256.
+
+    Args:
+        folder: a folder that is otherwise complete.
+        unlisted: names right inside the folder that the manifest does not cover; they are named in it.
+
+    Raises:
+        ArtifactError: a symbolic link inside.
+        MachineError: the disk is full or read-only.
+    """
+    files = digests(folder, {NAME, *unlisted})
+    content = {"format": FORMAT, "unlisted": sorted(unlisted), "files": files}
+    atomic.write_json(Path(folder) / NAME, content)
+    return files
+
+
+def verify(folder: Path | str) -> list[str]:
+    """Compare a folder with its manifest; return the problems found, none when all is well.
+
+    Every listed file must be there with its digest, nothing unlisted may lie around, and no name may leave the folder.
+    """
+    folder = Path(folder)
+    try:
+        listed, unlisted = _read(folder / NAME)
+    except ArtifactError as error:
+        return [str(error)]
+    problems = [f"{folder / NAME} lists the unsafe path {name!r}" for name in listed if not is_safe(name)]
+    found = {relative: path for path, relative in _walk(folder, folder, {NAME, *unlisted})}
+    for name in sorted({n for n in listed if is_safe(n)} | set(found)):
+        path = folder / name
+        if name not in listed:
+            problems.append(f"{path} is not in the manifest")
+        elif name not in found:
+            problems.append(f"{path} is missing")
+        elif path.is_symlink() or not path.is_file():
+            problems.append(f"{path} is a link or a device, not a plain file")
+        elif sha256(path) != listed[name]:
+            problems.append(f"{path} does not have the sha256 that the manifest states")
+    return problems
+
+
+def is_safe(name: str) -> bool:
+    """Whether a path from a manifest stays inside its folder and reads the same everywhere."""
+    path = PurePosixPath(name)
+    return (
+        bool(name)
+        and len(name) < 1000
+        and not path.is_absolute()
+        and str(path) == name
+        and not any(part in ("..", ".") for part in path.parts)
+        and not any(c in "\\:" or ord(c) < 32 or ord(c) == 127 for c in name)
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, str], set[str]]:
+    if path.is_symlink():
+        raise ArtifactError(f"{path} is a link; a manifest must be a plain file")
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing: the folder is not complete") from None
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ArtifactError(f"{path} is not a manifest of format {FORMAT}")
+    files, unlisted = content.get("files"), content.get("unlisted", [])
+    if not isinstance(files, dict) or not all(
+        isinstance(v, str) and _SHA256.match(v) for v in files.values()
+    ):
+        raise ArtifactError(f"{path}: 'files' must map each path to a sha256 of 64 hex digits")
+    if not isinstance(unlisted, list) or not all(isinstance(n, str) and "/" not in n for n in unlisted):
+        raise ArtifactError(f"{path}: 'unlisted' must be a list of names without '/'")
+    return files, set(unlisted)
+
+
+def _walk(folder: Path, root: Path, unlisted: Collection[str]) -> Iterator[tuple[Path, str]]:
+    """Everything below a folder that is not itself a folder; links are yielded, never followed."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            path = Path(entry.path)
+            if folder == root and entry.name in unlisted:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(path, root, ())
+            else:
+                yield path, path.relative_to(root).as_posix()

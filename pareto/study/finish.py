@@ -1,0 +1,138 @@
+"""The end of a sweep: the reference point, the exact front, front.json and the manifest."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from pareto.cells import digest
+from pareto.state import atomic, manifest
+from pareto.study import front_json
+from pareto.study.config import StudyConfig
+from pareto.study.controller import Controller
+from pareto.study.layout import UNLISTED, RunFolder
+from pareto.study.plan import Plan
+from pareto.study.scores import plain, read_scores
+from pareto.study.store import Row, Store
+
+_PACKAGES = ("numpy", "moocore", "torch", "transformers", "peft", "gymnasium")
+
+
+def write_front(
+    study: StudyConfig, run: RunFolder, store: Store, plan: Plan, controller: Controller
+) -> dict[str, Any]:
+    """Write front.json and front.csv, and last the manifest that says the run is complete."""
+    task: Any = study.task
+    objectives = task.objectives
+    rows = store.rows()
+    policies = scored_policies(run, rows)
+    point, rule = _ref_point(study, store, rows, policies)
+    records, quarantined = front_json.policy_records(policies, objectives, point)
+    failed = front_json.failed_block(rows, store.blocked())
+    exact = None
+    if records and point is not None:
+        exact, failure = _exact(study, store, controller, records, point)
+        failed += [failure] if failure else []
+    front: dict[str, Any] = {
+        "format": front_json.FORMAT,
+        "study": study.study,
+        "task": study.task_kind,
+        "method": study.method_name,
+        "context": plain(getattr(task, "context", None)),
+        "objectives": objectives.to_json(),
+        "ref_point": plain(point),
+        "ref_point_rule": rule,
+        "policies": records,
+        "indicators": front_json.indicator_block(policies, objectives, point),
+        "exact": exact,
+        "quarantined": quarantined,
+        "failed": failed,
+        "cost": front_json.cost_block(rows),
+        "provenance": {
+            "config_sha256": study.sha256,
+            "versions": _versions(),
+            "platform": platform.platform(),
+            "created": store.get("created"),
+        },
+    }
+    front["provenance"]["content_sha256"] = front_json.content_sha256(front)
+    atomic.write_json(run.front, front)
+    atomic.write_text(run.table, front_json.front_csv(front))
+    manifest.write(run.root, UNLISTED)
+    return front
+
+
+def scored_policies(run: RunFolder, rows: Iterable[Row]) -> list[front_json.Scored]:
+    """The finished policies of the plan with their scores, in plan order.
+
+    Raises:
+        ArtifactError: a score file is missing or broken.
+    """
+    homes = {row.cell.id: row.result["home"] for row in rows if row.result}
+    return [
+        front_json.Scored(
+            cell=row.cell,
+            policy=policy,
+            scores=read_scores(run.scores(policy["id"])),
+            needs={name: homes[cell_id] for name, cell_id in row.cell.needs.items()},
+        )
+        for row in rows
+        if row.status == "done" and row.result and row.cell.role == "policy"
+        for policy in row.result["policies"]
+    ]
+
+
+def _ref_point(
+    study: StudyConfig, store: Store, rows: list[Row], policies: list[front_json.Scored]
+) -> tuple[np.ndarray | None, str]:
+    """The reference point in the objectives' own directions, and the rule; frozen once all cells have had their say."""
+    task: Any = study.task
+    if study.score.ref_point is not None:
+        return task.objectives.vector(study.score.ref_point), "given"
+    frozen = store.get("ref_point")
+    if frozen is None:
+        point = front_json.corner_reference(policies, task.objectives)
+        if point is None:
+            return None, "corners-10%"
+        frozen = point.tolist()
+        if all(row.status == "done" for row in rows if row.cell.role == "policy"):
+            store.set("ref_point", frozen)
+    return np.array(frozen, dtype=np.float64), "corners-10%"
+
+
+def _exact(
+    study: StudyConfig,
+    store: Store,
+    controller: Controller,
+    records: list[dict[str, Any]],
+    point: np.ndarray,
+) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
+    """The exact block, worked out once for the same policies, and what went wrong with it."""
+    key = digest({"study": study.sha256, "policies": records, "ref_point": point.tolist()})
+    known = store.get("exact")
+    if known is None or known["key"] != key:
+        found = controller.exact(records, point.tolist())
+        if "failure" in found:
+            why = f"{found['failure']['type']}: {found['failure']['message']}"
+            return None, {"cell": "exact", "why": why}
+        known = {"key": key, "exact": found["exact"]}
+        store.set("exact", known)
+    return known["exact"], None
+
+
+def _versions() -> dict[str, str]:
+    found = {
+        "python": platform.python_version(),
+        "pareto-align": importlib.import_module("pareto").__version__,
+    }
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

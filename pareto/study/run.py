@@ -1,0 +1,160 @@
+"""Run a study into a folder; run it again there, and only what is missing is done."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pareto.errors import ConfigError, MissingPackageError, UsageError
+from pareto.state import atomic
+from pareto.study.config import StudyConfig, load_study
+from pareto.study.controller import Controller, Notice
+from pareto.study.engines import ENGINES
+from pareto.study.finish import write_front
+from pareto.study.folder import check_folder, check_same_study, clear_finished, is_current, only_sweep
+from pareto.study.layout import RunFolder
+from pareto.study.plan import plan_study
+from pareto.study.store import Row, Store
+
+if TYPE_CHECKING:
+    from pareto.policy_set import PolicySet
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended.
+
+    Args:
+        folder: the run folder.
+        front: the content of its front.json.
+        n_done: cells of the plan that are done.
+        n_new: those of them done by this call.
+        n_kept: finished cells of earlier plans, which stay on disk but are not in the front.
+    """
+
+    folder: Path
+    front: Mapping[str, Any]
+    n_done: int
+    n_new: int
+    n_kept: int
+
+
+def sweep(
+    config: str | Path | Mapping[str, Any] | StudyConfig,
+    out: str | Path | None = None,
+    *,
+    set: Iterable[str] = (),
+    workers: int | None = None,
+    imports: Iterable[str] = (),
+) -> PolicySet:
+    """Produce a policy set: what `pareto sweep` does.
+
+    Running it again on the same folder resumes and does only what is missing; more weights and more seeds are welcome.
+
+    Args:
+        config: path of a YAML file, the same content as a mapping, or a resolved study.
+        out: run folder; default ``runs/<study>``.
+        set: ``key=value`` settings that change the config; not with a resolved study.
+        workers: cells at the same time; 0 runs them in this process. Default: what the config says.
+        imports: modules to import first, so that the tasks and methods they register can be named.
+
+    Returns:
+        The policies that stand. Cells that failed are listed in its content.
+
+    Raises:
+        UsageError: a wrong config, a folder that holds something else or another study, or input so wrong that no policy
+            could be made.
+        MachineError: the folder cannot be written, or the disk is full.
+    """
+    study = resolve(config, set, imports)
+    outcome = run_study(study, Path(out or default_folder(study)), workers=workers)
+    return importlib.import_module("pareto.policy_set").load(outcome.folder)
+
+
+def resolve(
+    config: str | Path | Mapping[str, Any] | StudyConfig, set: Iterable[str] = (), imports: Iterable[str] = ()
+) -> StudyConfig:
+    """A study from whatever names one.
+
+    Raises:
+        ConfigError: a wrong config, or settings beside a resolved study.
+    """
+    if isinstance(config, StudyConfig):
+        if list(set):
+            raise ConfigError(
+                "a resolved study takes no further settings; put them into its config or load it again"
+            )
+        return config
+    return load_study(config, set, imports)
+
+
+def default_folder(study: StudyConfig) -> Path:
+    """Where a study goes when no folder is named."""
+    return Path("runs") / study.study
+
+
+def run_study(
+    study: StudyConfig,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    notify: Callable[[Notice], None] = lambda notice: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Do what is missing of a study and write its front.
+
+    Args:
+        study: the resolved config.
+        folder: the run folder; made when missing.
+        workers: cells at the same time; 0 runs them in this process; None takes the config's number.
+        notify: told what happens.
+        stop: asked again and again; True ends the sweep, resumable.
+
+    Raises:
+        Interrupted: `stop` said so.
+        UsageError, MachineError: see `sweep`.
+    """
+    workers = study.engine.workers if workers is None else workers
+    engine = "inline" if workers == 0 else study.engine.kind
+    if engine not in ENGINES.names():
+        raise MissingPackageError(engine, engine, f"engine {engine!r}")
+    plan = plan_study(study)
+    run = RunFolder(folder.absolute())
+    check_folder(run)
+    with only_sweep(run), Store(run.store, create=True) as store:
+        check_same_study(store, study, run)
+        store.release()  # whoever held these is dead: this process alone has the folder
+        atomic.remove_leftovers(run.root)
+        store.plan(plan.cells)
+        clear_finished(run, store)
+        before = sum(row.status == "done" for row in store.rows())
+        if before < len(plan.cells) or not is_current(run, study):
+            run.manifest.unlink(missing_ok=True)  # the run is open until its manifest is written again
+            atomic.write_text(run.config, study.to_yaml())
+        notify(Notice("plan", data={"total": len(plan.cells), "done": before, "workers": workers}))
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        with Controller(
+            study, run, store, plan, engine=engine, workers=workers, owner=owner, notify=notify, stop=stop
+        ) as controller:
+            controller.run_cells()
+            front = write_front(study, run, store, plan, controller)
+        rows = store.rows()
+        clear_finished(run, store)
+        done = sum(row.status == "done" for row in rows)
+        kept = sum(row.status == "done" for row in store.rows(planned=False))
+    _raise_if_nothing_stands(front, rows)
+    return Outcome(run.root, front, done, done - before, kept)
+
+
+def _raise_if_nothing_stands(front: Mapping[str, Any], rows: list[Row]) -> None:
+    """Raise the first failure where it was the caller's input and nothing came of the study."""
+    if front["policies"] or front["quarantined"]:
+        return
+    failures = [row.failure for row in rows if row.status == "failed" and row.failure]
+    if failures and failures[0]["exit_code"] == UsageError.exit_code:
+        raise UsageError(failures[0]["message"])

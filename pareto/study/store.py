@@ -1,0 +1,337 @@
+"""The store: one SQLite file that knows every cell, who works on it, what it cost and what came out.
+
+A state change is one durable transaction. A cell is claimed by one UPDATE, under a lease that its owner extends; only
+the owner can finish it, and only once. What a killed attempt had done beyond the point from which the next one goes on is
+counted as wasted.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pareto.cells import Cell, canonical_json, digest
+from pareto.errors import ArtifactError, MachineError
+from pareto.study import sql
+
+Status = Literal["pending", "running", "done", "failed"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A cell to work on, and which attempt this is."""
+
+    cell: Cell
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the store knows about one cell.
+
+    Args:
+        cell: the cell, with the role it has in the present plan.
+        status: "pending", "running", "done" or "failed".
+        attempts: how often it was claimed.
+        failure: the last error: type, message, traceback; None without one.
+        result: what the work reported; None until it is done.
+        wasted_tokens: tokens of killed attempts that had to be done again.
+        wasted_steps: environment steps of the same kind.
+        lost_s: wall time of attempts that did not finish.
+        heartbeat: seconds since the epoch of the last sign of life, or None.
+    """
+
+    cell: Cell
+    status: Status
+    attempts: int
+    failure: dict[str, Any] | None
+    result: dict[str, Any] | None
+    wasted_tokens: int
+    wasted_steps: int
+    lost_s: float
+    heartbeat: float | None
+
+
+class Store:
+    """The state of a sweep. Safe to use from several processes on one machine.
+
+    Args:
+        path: the database file.
+        create: make it when missing.
+        clock: seconds since the epoch.
+
+    Raises:
+        MachineError: the file cannot be opened for writing.
+        ArtifactError: not a store, or one of another version.
+    """
+
+    SYNCHRONOUS = "FULL"
+    """SQLite's setting: FULL flushes every change of state before it counts."""
+
+    def __init__(
+        self, path: Path | str, *, create: bool = False, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.path = Path(path)
+        self._clock = clock
+        if not create and not self.path.is_file():
+            raise ArtifactError(f"expected a sweep's store at {self.path}; there is none")
+        with self._guard():
+            self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
+            self._db.row_factory = sqlite3.Row
+            try:
+                self._open(create)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def plan(self, cells: Sequence[tuple[Cell, Sequence[str]]]) -> None:
+        """Make these cells the present plan; finished work stays finished, failed cells get a new chance.
+
+        A cell that is done as a prerequisite and is now wanted as a policy is done again, unless it was scored before.
+
+        Args:
+            cells: (cell, ids of the cells that must be done first), in plan order.
+        """
+        with self._transaction():
+            self._db.execute("UPDATE cells SET position = NULL")
+            for position, (cell, needs) in enumerate(cells):
+                self._db.execute(
+                    "INSERT INTO cells (id, position, role, cell) VALUES (?, ?, ?, ?) "
+                    "ON CONFLICT (id) DO UPDATE SET position = excluded.position, role = excluded.role, cell = excluded.cell",
+                    (cell.id, position, cell.role, json.dumps(cell.to_json())),  # weights keep their order
+                )
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO needs VALUES (?, ?)", [(cell.id, need) for need in needs]
+                )
+            self._db.execute(
+                "UPDATE cells SET status = 'pending', failures = 0 WHERE status = 'failed' AND position IS NOT NULL"
+            )
+            for row in self.rows():
+                if row.status == "done" and row.cell.role == "policy" and not (row.result or {})["policies"]:
+                    self._redo(row)
+
+    def claim(self, owner: str, lease_s: float) -> Claim | None:
+        """Take the first cell of the plan that is free and has all its needs done; None when there is none.
+
+        Args:
+            owner: who works on it.
+            lease_s: after this time without a report it is free again.
+        """
+        now = self._clock()
+        with self._guard():
+            found = self._db.execute(
+                sql.CLAIM, {"owner": owner, "now": now, "until": now + lease_s}
+            ).fetchall()
+        return Claim(Cell.from_json(json.loads(found[0]["cell"])), found[0]["attempts"]) if found else None
+
+    def report(
+        self, cell_id: str, owner: str, lease_s: float, *, tokens: int | None = None, steps: int | None = None
+    ) -> bool:
+        """Extend a lease and note how far the attempt has come; False when the lease is lost.
+
+        Args:
+            cell_id: the claimed cell.
+            owner: who claimed it.
+            lease_s: the lease runs this long from now.
+            tokens: tokens the cell has cost up to where it stands, resumed work included; None when not known.
+            steps: environment steps, likewise.
+        """
+        now = self._clock()
+        about = {"id": cell_id, "owner": owner, "now": now, "until": now + lease_s}
+        with self._guard():
+            if tokens is None and steps is None:
+                done = self._db.execute(
+                    "UPDATE cells SET heartbeat = :now, lease_until = :until "
+                    "WHERE id = :id AND owner = :owner AND status = 'running'",
+                    about,
+                )
+            else:
+                done = self._db.execute(sql.REPORT, {**about, "tokens": tokens or 0, "steps": steps or 0})
+        return done.rowcount == 1
+
+    def commit(self, cell_id: str, owner: str, result: dict[str, Any]) -> bool:
+        """Finish a cell with its result; False when the owner lost it, and then nothing has changed."""
+        about = {"id": cell_id, "owner": owner, "now": self._clock()}
+        text = canonical_json(result)
+        with self._guard():
+            done = self._db.execute(sql.COMMIT, {**about, "result": text, "sha256": digest(result)})
+        return done.rowcount == 1
+
+    def fail(self, cell_id: str, owner: str, failure: dict[str, Any], max_attempts: int) -> bool:
+        """Note that an attempt ended badly.
+
+        Args:
+            cell_id: the claimed cell.
+            owner: who claimed it.
+            failure: type, message, traceback.
+            max_attempts: from this many failures on the cell counts as failed; until then it is free again.
+
+        Returns:
+            Whether it will be tried again.
+        """
+        with self._transaction():
+            self._db.execute(
+                f"UPDATE cells SET {sql.END_ATTEMPT}, failures = failures + 1, failure = :failure, "
+                "status = CASE WHEN failures + 1 >= :cap THEN 'failed' ELSE 'pending' END "
+                "WHERE id = :id AND owner = :owner AND status = 'running'",
+                {"id": cell_id, "owner": owner, "failure": canonical_json(failure), "cap": max_attempts},
+            )
+            return self.row(cell_id).status == "pending"
+
+    def release(self, owner: str | None = None) -> list[str]:
+        """Free running cells without blaming them; return their ids.
+
+        Args:
+            owner: only this owner's; None frees all, for when no owner can be alive.
+        """
+        with self._guard():
+            freed = self._db.execute(
+                f"UPDATE cells SET {sql.END_ATTEMPT}, status = 'pending' "
+                "WHERE status = 'running' AND (:owner IS NULL OR owner = :owner) RETURNING id",
+                {"owner": owner},
+            ).fetchall()
+        return [row["id"] for row in freed]
+
+    def rows(self, planned: bool = True) -> list[Row]:
+        """All cells of the present plan in its order, or (`planned=False`) those of earlier plans only.
+
+        Raises:
+            ArtifactError: a result does not have the digest that stands beside it.
+        """
+        where = "IS NOT NULL" if planned else "IS NULL"
+        with self._guard():
+            found = self._db.execute(
+                f"SELECT * FROM cells WHERE position {where} ORDER BY position, id"
+            ).fetchall()
+        return [self._row(row) for row in found]
+
+    def row(self, cell_id: str) -> Row:
+        """One cell.
+
+        Raises:
+            ArtifactError: there is none with this id.
+        """
+        with self._guard():
+            found = self._db.execute("SELECT * FROM cells WHERE id = ?", (cell_id,)).fetchone()
+        if found is None:
+            raise ArtifactError(f"{self.path} holds no cell {cell_id!r}")
+        return self._row(found)
+
+    def blocked(self) -> dict[str, str]:
+        """Cell id -> id of a failed cell it waits for, directly or not."""
+        failed = {row.cell.id: row.cell.id for row in self.rows() if row.status == "failed"}
+        with self._guard():
+            edges = self._db.execute("SELECT cell, need FROM needs").fetchall()
+        needs: dict[str, list[str]] = {}
+        for edge in edges:
+            needs.setdefault(edge["cell"], []).append(edge["need"])
+        for row in self.rows():  # plan order: needs come first
+            cause = next((failed[n] for n in needs.get(row.cell.id, ()) if n in failed), None)
+            if cause is not None and row.status == "pending":
+                failed.setdefault(row.cell.id, cause)
+        return {cell: cause for cell, cause in failed.items() if cell != cause}
+
+    def get(self, key: str) -> Any:
+        """A fact about the study, or None."""
+        with self._guard():
+            found = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return None if found is None else json.loads(found["value"])
+
+    def set(self, key: str, value: Any) -> None:
+        """Note a fact about the study."""
+        with self._guard():
+            self._db.execute(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value, allow_nan=False))
+            )
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the file and close."""
+        self._db.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, create: bool) -> None:
+        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise MachineError(
+                f"{self.path} lies on a file system that cannot hold a write-ahead log; choose a local folder with --out"
+            )
+        self._db.execute(f"PRAGMA synchronous = {self.SYNCHRONOUS}")
+        with self._transaction():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and create:
+                for statement in sql.SCHEMA:
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION}")
+            elif version != sql.SCHEMA_VERSION:
+                raise ArtifactError(
+                    f"{self.path} is a store of version {version}; this program reads version {sql.SCHEMA_VERSION}"
+                )
+
+    def _redo(self, row: Row) -> None:
+        """Forget a result that was made for another role; what it cost counts as wasted."""
+        cost = (row.result or {})["cost"]
+        self._db.execute(
+            "UPDATE cells SET status = 'pending', result = NULL, result_sha256 = NULL, lost_s = lost_s + :s, "
+            "wasted_tokens = wasted_tokens + :tokens, wasted_steps = wasted_steps + :steps WHERE id = :id",
+            {
+                "id": row.cell.id,
+                "s": cost["wall_s"],
+                "tokens": cost["train_tokens"] + cost["generated_tokens"],
+                "steps": cost["env_steps"] + cost["selection_env_steps"] + cost["scoring_env_steps"],
+            },
+        )
+
+    def _row(self, row: sqlite3.Row) -> Row:
+        result = None if row["result"] is None else json.loads(row["result"])
+        if result is not None and digest(result) != row["result_sha256"]:
+            raise ArtifactError(
+                f"{self.path}: the result of cell {row['id']} does not have its stated sha256"
+            )
+        open_tokens = (row["spent_tokens"] or 0) + (row["carried_tokens"] or 0)
+        open_steps = (row["spent_steps"] or 0) + (row["carried_steps"] or 0)
+        failed = row["status"] == "failed"
+        return Row(
+            cell=Cell.from_json(json.loads(row["cell"])),
+            status=row["status"],
+            attempts=row["attempts"],
+            failure=None if row["failure"] is None else json.loads(row["failure"]),
+            result=result,
+            wasted_tokens=row["wasted_tokens"] + (open_tokens if failed else 0),
+            wasted_steps=row["wasted_steps"] + (open_steps if failed else 0),
+            lost_s=row["lost_s"],
+            heartbeat=row["heartbeat"],
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._guard():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn SQLite's errors into this project's."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise MachineError(
+                f"the store {self.path} cannot be used: {error}; is the folder writable, the disk full, the file system local?"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise ArtifactError(f"{self.path} is not a sweep's store, or it is broken: {error}") from error
