@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.policy_set import load
     from pareto.state import atomic, manifest
     from pareto.study.front_json import front_csv
+    from pareto.study.layout import UNLISTED
 
     objectives = Objectives.parse(args.objectives)
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     with atomic.staged_folder(args.out) as folder:
         atomic.write_json(folder / "front.json", front)
         atomic.write_text(folder / "front.csv", front_csv(front))
-        manifest.write(folder)
+        manifest.write(folder, UNLISTED)
     loaded = load(args.out)
     print(f"{args.out}: {len(loaded)} points, {len(loaded.front())} of them not dominated")
     for row in front["quarantined"]:

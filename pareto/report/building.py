@@ -125,6 +125,7 @@ def _row(
         kl_nats=facts.get("kl_nats"),
         kl_to_exact_nats=facts.get("kl_to_exact_nats"),
         optimality=facts.get("optimality"),
+        optimality_heldout=facts.get("optimality_heldout"),
         text=facts.get("text"),
         groups=facts.get("groups"),
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pareto.report import wording
 from pareto.report.markup import Markup, join, tag
 from pareto.report.parts import facts
@@ -44,15 +47,32 @@ def _figures(run: RunReport) -> Markup:
     exact = run.exact.figures if run.exact is not None else {}
     groups = [
         ("Against the exact optimum", wording.FIGURES, exact),
-        ("Further indicators", wording.INDICATORS, run.indicators),
+        ("Further indicators", _worded(run.indicators), run.indicators),
     ]
     made = []
     for title, names, figures_ in groups:
         pairs = [
-            (name, join([wording.number(figures_[key_]), tag("small", meaning)]))
+            (name, join([wording.number(figures_[key_]), _error(figures_, key_), tag("small", meaning)]))
             for key_, (name, meaning) in names.items()
             if isinstance(figures_.get(key_), int | float)
         ]
         if pairs:
             made.append(tag("div", tag("p", title, class_="over"), facts(pairs), class_="figures"))
     return join(made)
+
+
+def _worded(indicators: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Names and meanings of the run's further indicators; one that nobody worded keeps its name."""
+    shown = {"hypervolume", "hypervolume_ci95", "outside_ref_point"}
+    others = [
+        name
+        for name in indicators
+        if name not in shown | set(wording.INDICATORS) and not name.endswith("_error")
+    ]
+    return wording.INDICATORS | {name: (name.replace("_", " ").capitalize(), "") for name in others}
+
+
+def _error(figures: Mapping[str, Any], name: str) -> str:
+    """How far an approximate figure may be off."""
+    error = figures.get(f"{name}_error")
+    return f" \u00b1{wording.number(error, 2)}" if error else ""

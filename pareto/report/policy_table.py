@@ -26,6 +26,7 @@ def policy_table(r: int, run: RunReport, objectives: Objectives) -> Markup | Non
         _column("KL, nats", "kl_nats", [p.kl_nats for p in rows]),
         _column("KL to exact, nats", "kl_to_exact_nats", [p.kl_to_exact_nats for p in rows]),
         _column("Optimality", "optimality", [p.optimality for p in rows]),
+        _column("held out", "optimality_heldout", [p.optimality_heldout for p in rows]),
     ]
     columns += [
         _column(title, f"text.{name}", [(p.text or {}).get(name) for p in rows], group="Replies")

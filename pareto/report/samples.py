@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,26 +49,21 @@ def sample_rows(
 
     Where no prompt is shared by all, the prompts answered by most of them.
     """
-    replies = {p.label: _first_replies(samples.get(p.id, ())) for p in chosen}
-    replies = {label: texts for label, texts in replies.items() if texts}
-    answered = {prompt: 0 for texts in replies.values() for prompt in texts}
-    for texts in replies.values():
-        for prompt in texts:
-            answered[prompt] += 1
-    ranked = sorted(answered, key=lambda prompt: -answered[prompt])[:PROMPTS]
+    replies = {p.label: _first_replies(p.label, samples.get(p.id, ())) for p in chosen}
+    answered = Counter(prompt for texts in replies.values() for prompt in texts)
     return [
-        SampleRow(
-            prompt, [Reply(label, texts[prompt]) for label, texts in replies.items() if prompt in texts]
-        )
-        for prompt in ranked
+        SampleRow(prompt, [texts[prompt] for texts in replies.values() if prompt in texts])
+        for prompt, _ in answered.most_common(PROMPTS)
     ]
 
 
-def _first_replies(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    texts: dict[str, str] = {}
+def _first_replies(label: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Reply]:
+    replies: dict[str, Reply] = {}
     for row in rows:
-        texts.setdefault(_shorten(_prompt(row)), _shorten(_reply(row)))
-    return texts
+        rewards = row.get("rewards")
+        reply = Reply(label, _shorten(_reply(row)), dict(rewards) if isinstance(rewards, Mapping) else None)
+        replies.setdefault(_shorten(_prompt(row)), reply)
+    return replies
 
 
 def _prompt(row: Mapping[str, Any]) -> str:
@@ -80,7 +76,7 @@ def _prompt(row: Mapping[str, Any]) -> str:
 def _reply(row: Mapping[str, Any]) -> str:
     if isinstance(row.get("response"), str):
         return row["response"]
-    rest = {k: v for k, v in row.items() if k not in ("prompt", "unit", "unit_id")}
+    rest = {k: v for k, v in row.items() if k not in ("prompt", "unit", "unit_id", "rewards")}
     return json.dumps(rest, ensure_ascii=False)  # a trajectory
 
 

@@ -113,6 +113,9 @@ def _texts(r: int, run: RunReport) -> Markup | None:
                         wording.weights_text(names, policy.weights),
                     ),
                     tag("blockquote", reply.text or "(empty)"),
+                    tag("p", wording.figures_text(reply.rewards), class_="rewards")
+                    if reply.rewards
+                    else None,
                     data_p=f"{r}-{i}",
                 )
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pareto.front import attainment_surfaces, engines, interquartile_mean, seed_interval
+from pareto.front import attainment_surfaces, hypervolume_estimate, interquartile_mean, seed_interval
 from pareto.objectives import Objectives
 from pareto.report.tree import PolicyRow, SeedRow, Seeds, Surface
 
@@ -23,8 +23,13 @@ def by_seed(policies: Sequence[PolicyRow]) -> dict[int, list[int]]:
 
 
 def volume(oriented: np.ndarray, ref_point: np.ndarray) -> float:
-    """Hypervolume of oriented finite points [n, m], without a word on those outside: a report counts them once, itself."""
-    return float(engines.volume(oriented, ref_point)) if len(oriented) else 0.0
+    """Hypervolume of oriented finite points [n, m]; approximate only where the exact one would take very long.
+
+    Points not better than the reference point add nothing. They are left out first, because a report counts them once
+    and itself, and need not be warned of them at every call.
+    """
+    inside = oriented[(oriented > ref_point).all(axis=1)]
+    return hypervolume_estimate(inside, ref_point).value if len(inside) else 0.0
 
 
 def across_seeds(

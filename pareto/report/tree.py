@@ -65,6 +65,7 @@ class PolicyRow:
     kl_nats: float | None
     kl_to_exact_nats: float | None
     optimality: float | None
+    optimality_heldout: float | None
     text: dict[str, float | None] | None
     groups: dict[str, Any] | None
 
@@ -155,10 +156,11 @@ class TradeOffRow:
 
 @dataclass(frozen=True)
 class Reply:
-    """One policy's reply to a prompt."""
+    """One policy's reply to a prompt, with what rewards say of it where they are known."""
 
     policy: str
     text: str
+    rewards: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True)

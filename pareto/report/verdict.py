@@ -41,13 +41,14 @@ def verdict(
         facts=[
             _evidence(front, policies),
             *_seeds(seeds),
-            _reference(objectives, ref_point, front.get("ref_point_rule")),
+            _reference(objectives, policies, ref_point, front.get("ref_point_rule")),
             _exclusions(indicators, policies, quarantined, failed),
             *_truth(exact),
         ],
         flags=[
             *_strength(exact),
             *_split(policies),
+            *_approximate(indicators),
             *_interval(indicators),
             *_boundary(objectives, policies, ref_point),
             *_losses(indicators, quarantined, failed),
@@ -89,11 +90,18 @@ def _seeds(seeds: Seeds | None) -> list[str]:
     ]
 
 
-def _reference(objectives: Objectives, ref_point: Sequence[float] | None, rule: str | None) -> str:
+def _reference(
+    objectives: Objectives,
+    policies: Sequence[PolicyRow],
+    ref_point: Sequence[float] | None,
+    rule: str | None,
+) -> str:
     if ref_point is None:
         return "No reference point."
     named = ", ".join(f"{name} {wording.number(v)}" for name, v in zip(objectives.names, ref_point))
     how = f": {wording.named(wording.REF_POINT_RULES, rule)}" if rule else ""
+    if rule == "corners-10%" and all(p.selection is not None for p in policies):
+        how += ", on the selection split: no reported value had a part in it"
     return f"Reference point ({named}){how}."
 
 
@@ -142,6 +150,15 @@ def _split(policies: Sequence[PolicyRow]) -> list[str]:
         return []
     return [
         f"Values come from the {', '.join(other)} split, not from held-out data: expect them to be optimistic."
+    ]
+
+
+def _approximate(indicators: Mapping[str, Any]) -> list[str]:
+    error = indicators.get("hypervolume_error")
+    if not error:
+        return []
+    return [
+        f"The hypervolume is approximate, within \u00b1{wording.number(error)}: the exact one would take very long."
     ]
 
 

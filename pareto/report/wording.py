@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MINUS = "\u2212"
 UNKNOWN = "\u2013"
@@ -12,8 +12,7 @@ SPLITS = {"heldout": "held-out", "selection": "selection"}
 
 REF_POINT_RULES = {
     "given": "given beforehand",
-    "corners-10%": "the nadir of the corner policies on the selection split less 10 % of their range, "
-    "fixed before any other policy was scored",
+    "corners-10%": "the nadir of the corner policies less 10 % of their range",
 }
 
 COSTS = {
@@ -44,6 +43,7 @@ INDICATORS = {
     "hypervolume_with_mixtures": ("With mixtures", "hypervolume with mixtures of neighbouring policies"),
     "expected_utility": ("Expected utility", "mean over linear utilities of the best policy's"),
     "sparsity": ("Sparsity", "mean squared gap between neighbours; small is not good by itself"),
+    "spacing": ("Spacing", "unevenness of the gaps; small is not good by itself"),
     "cardinality": ("Cardinality", "policies that no other dominates"),
 }
 """Further indicators: what each is called, and what it is."""
@@ -122,6 +122,11 @@ def weights_text(names: Sequence[str], weights: Sequence[float] | None) -> str:
     if weights is None:
         return "no weights"
     return " \u00b7 ".join(f"{name} {fixed(w, 2)}" for name, w in zip(names, weights))
+
+
+def figures_text(figures: Mapping[str, float | None]) -> str:
+    """Name some figures: "helpful 1.20 · brief 0.31"."""
+    return " \u00b7 ".join(f"{name} {number(value)}" for name, value in figures.items())
 
 
 def _decimals_for(size: float, digits: int) -> int:

@@ -105,5 +105,6 @@ def _csv_row(run: RunReport, policy: PolicyRow) -> dict[str, object]:
         "kl_nats": policy.kl_nats,
         "kl_to_exact_nats": policy.kl_to_exact_nats,
         "optimality": policy.optimality,
+        "optimality_heldout": policy.optimality_heldout,
     }
     return row | dict(policy.text or {})

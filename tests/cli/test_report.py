@@ -96,6 +96,7 @@ def test_a_folder_made_by_import(pareto: Command, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     assert "imported: Hypervolume" in out
     assert "less is better" in (tmp_path / "imported" / "report.html").read_text()
+    assert pareto("verify", tmp_path / "imported")[0] == 0  # a report changes nothing in its run
 
 
 def test_no_torch_is_loaded(run: Path) -> None:

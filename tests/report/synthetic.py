@@ -161,6 +161,7 @@ def _record(name, seed, w, heldout, selection, kl, names, rng, sparse) -> dict[s
         "kl_nats": kl if known else None,
         "kl_to_exact_nats": float(rng.uniform(0.03, 0.2)) if known else None,
         "optimality": float(rng.uniform(0.86, 0.96)) if known else None,
+        **({"optimality_heldout": float(rng.uniform(0.8, 0.92))} if known else {}),
         "text": {
             "length_tokens": float(rng.uniform(20, 44)),
             "entropy_nats": float(rng.uniform(0.8, 1.6)),
@@ -237,6 +238,13 @@ def _write_samples(folder: Path, policies, prompts, phrases, rng: np.random.Gene
         rows = []
         for prompt in prompts:
             picked = rng.permutation(len(phrases))[: int(rng.integers(2, len(phrases) + 1))]
-            rows.append({"prompt": prompt, "response": " ".join(phrases[i] for i in sorted(picked))})
+            rewards = {name: float(rng.normal(1, 0.4)) for name in policy["values"]}
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "response": " ".join(phrases[i] for i in sorted(picked)),
+                    "rewards": rewards,
+                }
+            )
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / "samples" / f"{policy['id']}.jsonl").write_text(text)

@@ -34,11 +34,15 @@ def test_the_same_prompts_and_only_the_first_reply() -> None:
             {"prompt": "x", "response": "again"},
             {"prompt": "y", "response": "lone"},
         ],
-        "p2": [{"prompt": "z", "response": "other"}, {"prompt": "x", "response": "two"}],
+        "p2": [
+            {"prompt": "z", "response": "other"},
+            {"prompt": "x", "response": "two", "rewards": {"a": 1.5}},
+        ],
     }
     made = sample_rows(rows, samples)
     assert made[0].prompt == "x"
     assert [(r.policy, r.text) for r in made[0].replies] == [("1", "one"), ("2", "two")]
+    assert [r.rewards for r in made[0].replies] == [None, {"a": 1.5}]
     assert {m.prompt for m in made[1:]} == {"y", "z"}
 
 

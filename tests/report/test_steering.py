@@ -9,7 +9,7 @@ from pareto.rng import generator
 
 
 def row(label: str, weights: list[float] | None, values: list[float]) -> PolicyRow:
-    return PolicyRow(label, f"p{label}", 0, "adapter", weights, "simplex", values, [None] * len(values), None, None, None, None, True, None, None, None, None, None, None, None)  # fmt: skip
+    return PolicyRow(label, f"p{label}", 0, "adapter", weights, "simplex", values, [None] * len(values), None, None, None, None, True, None, None, None, None, None, None, None, None)  # fmt: skip
 
 
 @pytest.mark.parametrize("case", range(20))

@@ -19,12 +19,13 @@ def edited(**changes: Any) -> Callable[[dict[str, Any]], None]:
 
 
 def test_the_verdict_of_an_ordinary_run(report: Callable[..., Report]) -> None:
-    verdict = report("ordinary").runs[0].verdict
+    stated = {"indicators__hypervolume": 2.00312, "indicators__hypervolume_ci95": [1.93911, 2.04488]}
+    verdict = report("stated", edit=edited(ref_point=[-0.108, -0.143], **stated)).runs[0].verdict
     assert verdict.headline == "Hypervolume 2.003, 95 % interval 1.939 to 2.045"
     assert verdict.facts == [
         "9 policies over 1 seed, each scored on 256 held-out prompts.",
-        "Reference point (helpful −0.108, brief −0.143): the nadir of the corner policies on the selection split less "
-        "10 % of their range, fixed before any other policy was scored.",
+        "Reference point (helpful −0.108, brief −0.143): the nadir of the corner policies less 10 % of their "
+        "range, on the selection split: no reported value had a part in it.",
         "7 of 9 not dominated, 0 not better than the reference point, 1 quarantined, 1 failed.",
         "Optimality 0.957 on prompts trained on, 0.884 on held-out prompts (1 is the exact optimum, 0 the untrained "
         "reference).",
@@ -83,3 +84,15 @@ def test_seeds_are_also_told_apart(report: Callable[..., Report]) -> None:
     mean = sum(s.hypervolume for s in made.seeds.rows) / 3
     assert made.verdict.facts[0].startswith("27 policies over 3 seeds")
     assert made.verdict.facts[1].startswith(f"One seed at a time: hypervolume {mean:.3f}")
+
+
+def test_an_approximate_hypervolume_says_how_far_it_may_be_off(report: Callable[..., Report]) -> None:
+    made = report("approximate", edit=edited(indicators__hypervolume_error=0.0123))
+    assert any("approximate, within ±0.0123" in f for f in made.runs[0].verdict.flags)
+
+
+def test_an_imported_rule_claims_no_selection_split(report: Callable[..., Report]) -> None:
+    made = report("imported rule", sparse=True, exact=False, edit=edited(ref_point_rule="corners-10%"))
+    assert (
+        made.runs[0].verdict.facts[1].endswith("the nadir of the corner policies less 10 % of their range.")
+    )
