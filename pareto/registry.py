@@ -11,11 +11,12 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 from pareto.errors import UnknownNameError, did_you_mean
 
 T = TypeVar("T")
+U = TypeVar("U")
 Status = Literal["verified", "unverified"]
 
 
@@ -47,7 +48,7 @@ class Registry(Generic[T]):
 
     def register(
         self, name: str, *, source: str, status: Status = "verified", example: Callable[[], Any] | None = None
-    ) -> Callable[[T], T]:
+    ) -> Callable[[U], U]:
         """Decorator that files a function or class under `name`.
 
         Args:
@@ -62,16 +63,15 @@ class Registry(Generic[T]):
         if not source:
             raise ValueError(f"{self.kind} {name!r} must state its source")
 
-        def file(value: T) -> T:
+        def file(value: U) -> U:
             before = self._entries.get(name)
             if before is not None and getattr(before.value, "__module__", None) != getattr(
                 value, "__module__", None
             ):
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
             doc = (getattr(value, "__doc__", None) or "").strip()
-            self._entries[name] = Entry(
-                name, value, source, status, doc.splitlines()[0] if doc else "", example
-            )
+            summary = doc.splitlines()[0] if doc else ""
+            self._entries[name] = Entry(name, cast(T, value), source, status, summary, example)
             return value
 
         return file

@@ -16,7 +16,7 @@ import numpy as np
 from pareto.errors import DataError, ObjectiveError, ShapeError
 from pareto.objectives import Objectives
 
-OPTIONAL = ("weight", "margin", "user", "group")
+OPTIONAL = ("weight", "margin", "user", "group", "choice")
 """Columns of pairs that may be absent."""
 
 
@@ -33,7 +33,7 @@ class Ragged:
     offsets: np.ndarray
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int]], dtype: type = np.int32) -> Ragged:
+    def of(cls, sequences: Iterable[Sequence[int] | np.ndarray], dtype: type = np.int32) -> Ragged:
         """Pack sequences."""
         rows = [np.asarray(s, dtype=dtype) for s in sequences]
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
@@ -101,6 +101,7 @@ class PreferencePairs:
         margin: [n] float32, by how much the winner should be ahead, in the data's own unit, or None.
         user: [n] int64, who labelled the pair, or None.
         group: [n] int64, known group of the pair, or None.
+        choice: [n] float32, which response the labelling user preferred overall (1 = a, -1 = b), or None.
     """
 
     objectives: Objectives
@@ -112,6 +113,7 @@ class PreferencePairs:
     margin: np.ndarray | None = None
     user: np.ndarray | None = None
     group: np.ndarray | None = None
+    choice: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n, m = len(self.a), len(self.objectives)

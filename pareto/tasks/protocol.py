@@ -84,6 +84,10 @@ class PreferenceTask(Task, Protocol):
         """(model, tokenizer) of the reference policy in the folder made by `build("reference", ...)`."""
         ...
 
-    def pairs(self, folder: Path) -> PreferencePairs:
+    def load_pairs(self, folder: Path) -> PreferencePairs:
         """Training pairs, tokenised with the reference's tokenizer."""
+        ...
+
+    def load_rewards(self, folder: Path) -> np.ndarray:
+        """[n_responses, m] float64 rewards of the pairs' responses, for methods that are given rewards; NaN where an objective has none."""
         ...

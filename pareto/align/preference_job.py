@@ -1,0 +1,185 @@
+"""What every pair-trained method does the same way: read the reference and its pairs, train a policy, store it.
+
+Not a method: methods compose these functions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto import rng
+from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
+from pareto.core.logps import response_logps, sums
+from pareto.core.loop import Hooks, TrainConfig, train
+from pareto.core.losses.base import PairLogps
+from pareto.core.reference import cached_logps, logps_key
+from pareto.core.step import Objective, ScoredExamples
+from pareto.data.pairs import PreferencePairs
+from pareto.models.adapters import FullFineTuning, LoRA, attach, save_policy
+from pareto.state import atomic
+from pareto.state.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The frozen starting point of a job: its model, its pairs, its log-probabilities.
+
+    Args:
+        task: a `PreferenceTask`.
+        folder: what the task's "reference" cell made.
+        context: device, dtype, scratch space.
+    """
+
+    task: Any
+    folder: Path
+    context: FitContext
+
+    @cached_property
+    def pairs(self) -> PreferencePairs:
+        """Training pairs."""
+        return self.task.load_pairs(self.folder)
+
+    def model(self) -> Any:
+        """A fresh copy of the reference model on the job's device."""
+        return self.task.load_reference(self.folder, self.context.device, self.context.dtype)[0]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of the reference's weights."""
+        return json.loads((self.folder / "reference.json").read_text())["sha256"]
+
+    @cached_property
+    def logps(self) -> np.ndarray:
+        """[n_responses] float64, nats: reference log-probability of every response, from the cache where it is there."""
+        table = self.pairs.table
+        key = logps_key(self.sha256, table, self.context.dtype)
+        stored = self.folder if (self.folder / f"logps-{key[:20]}.npy").exists() else self.context.scratch
+        return sums(
+            table,
+            cached_logps(stored, key, lambda: response_logps(self.model(), table, dtype=self.context.dtype)),
+        )
+
+
+def pair_logps(scored: ScoredExamples, ref_logps: Tensor, margin: Tensor | None = None) -> PairLogps:
+    """Scored examples of (chosen, rejected) with their reference log-probabilities.
+
+    Args:
+        scored: examples of K = 2 responses.
+        ref_logps: [n, 2] float32 on the same device, rows by example index.
+        margin: [n] float32, or None.
+    """
+    ref = ref_logps[scored.index]
+    return PairLogps(
+        scored.logps[:, 0],
+        scored.logps[:, 1],
+        ref[:, 0],
+        ref[:, 1],
+        scored.lengths[:, 0],
+        scored.lengths[:, 1],
+        margin=None if margin is None else margin[scored.index],
+        example_id=scored.index,
+    )
+
+
+def pair_metrics(pairs: PairLogps, beta: float) -> dict[str, Tensor]:
+    """Per-pair figures under the names users of TRL know, and the ranking accuracy of the policy alone.
+
+    Args:
+        pairs: log-probabilities of B pairs.
+        beta: of the implicit reward beta * log(pi / pi_ref).
+    """
+    with torch.no_grad():
+        chosen, rejected = beta * pairs.chosen_ratio, beta * pairs.rejected_ratio
+        return {
+            "rewards/chosen": chosen,
+            "rewards/rejected": rejected,
+            "rewards/margins": chosen - rejected,
+            "rewards/accuracies": (chosen > rejected).float(),
+            "ranking_accuracy": (pairs.chosen_logps > pairs.rejected_logps).float(),
+            "logps/chosen": pairs.chosen_logps,
+            "logps/rejected": pairs.rejected_logps,
+        }
+
+
+def fit_policy(
+    reference: Reference,
+    examples: np.ndarray,
+    objective: Objective,
+    train_config: TrainConfig,
+    adapter: LoRA | FullFineTuning,
+    cell: Cell,
+    *,
+    beta: float,
+    first_loss: float | None = None,
+    callbacks: tuple[Any, ...] = (),
+) -> Fitted:
+    """Train one policy from the reference and store it in the cell's folder.
+
+    Beside the policy stand `policy.json` (weights, beta) and `rewards.safetensors`: its implicit reward
+    beta * log(pi / pi_ref) of every response in the pairs, so that it can serve as a margin without another pass.
+    """
+    context = reference.context
+    model = attach(reference.model(), adapter, seed=rng.derive_seed("adapter", cell.seed) % 2**31)
+    hooks = Hooks(context.progress, context.log, callbacks, Checkpoints(context.scratch))
+    result = train(
+        model,
+        reference.pairs.table,
+        examples,
+        objective,
+        train_config,
+        seed=cell.seed,
+        dtype=context.dtype,
+        first_loss=first_loss,
+        hooks=hooks,
+    )
+    kind = save_policy(model, context.folder)
+    store_implicit_rewards(
+        context.folder,
+        beta
+        * (
+            sums(reference.pairs.table, response_logps(model, reference.pairs.table, dtype=context.dtype))
+            - reference.logps
+        ),
+    )
+    weights = dict(cell.weights) if cell.weights is not None else None
+    atomic.write_json(context.folder / "policy.json", {"kind": kind, "weights": weights, "beta": beta})
+    policy = PolicyFiles(cell.id, kind, context.folder, weights, extra={"beta": beta})
+    return Fitted((policy,), Cost(train_tokens=result.tokens))
+
+
+def store_implicit_rewards(folder: Path, rewards: np.ndarray) -> None:
+    """Write [n_responses] rewards beside a policy."""
+    from safetensors.numpy import save_file
+
+    save_file({"rewards": rewards.astype(np.float32)}, folder / "rewards.safetensors")
+
+
+def implicit_rewards(folder: Path) -> np.ndarray:
+    """[n_responses] float64 rewards that `store_implicit_rewards` wrote."""
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "rewards.safetensors")["rewards"].astype(np.float64)
+
+
+def device_tensor(array: np.ndarray, device: str) -> Tensor:
+    """A float32 tensor on the job's device."""
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
+
+
+LN2 = math.log(2.0)
+"""Loss of a Bradley-Terry pair before the first step: the policy still equals the reference."""
+
+
+def corner_weights(objectives: Any, k: int) -> Mapping[str, float]:
+    """All weight on objective k."""
+    return objectives.named(np.eye(len(objectives))[k])

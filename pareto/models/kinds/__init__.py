@@ -1,0 +1,1 @@
+"""Kinds of stored policies: one file a kind, each with a loader from a run folder."""

@@ -1,0 +1,38 @@
+"""Text policies of a run folder: the reference they stand on, and the policy itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pareto.errors import ArtifactError
+from pareto.models.adapters import load_policy
+from pareto.models.causal import load_causal_lm
+from pareto.models.text_policy import TransformersPolicy
+from pareto.policy_set import PolicyRecord, PolicySet
+
+
+def reference_folder(run: PolicySet, record: PolicyRecord) -> Path:
+    """Where the reference model of a policy lies in its run folder.
+
+    Raises:
+        ArtifactError: the record does not say, or the folder is gone.
+    """
+    relative = (record.facts.get("needs") or {}).get("reference")
+    if not relative or Path(relative).is_absolute() or ".." in Path(relative).parts:
+        raise ArtifactError(
+            f"policy {record.id!r} of {run.folder} does not name its reference model; got {relative!r}"
+        )
+    folder = run.folder / relative
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"the reference model of policy {record.id!r} should be in {folder}; the folder is not there"
+        )
+    return folder
+
+
+def load_text_policy(run: PolicySet, record: PolicyRecord, *, device: str = "cpu") -> TransformersPolicy:
+    """Load a policy stored as an adapter or as a whole model, ready to generate."""
+    model, tokenizer = load_causal_lm(reference_folder(run, record))
+    return TransformersPolicy(
+        load_policy(model.to(device), run.folder / "policies" / record.id), tokenizer, run.objectives
+    )
