@@ -60,7 +60,7 @@ class _Described:
 
     @property
     def reward_space(self) -> spaces.Box:
-        """Box [m] float32 that every reward vector lies in."""
+        """Box [m] that every reward vector lies in, of the rewards' dtype."""
         return self.dynamics.reward_space
 
     @property
@@ -101,6 +101,7 @@ class SingleEnv(_Described, gym.Env[np.ndarray, Any]):
         self.metadata = {**self.metadata, "objectives": self.dynamics.objectives.to_json()}
         self.observation_space = self.dynamics.observation_space
         self.action_space = self.dynamics.action_space
+        self._one_action = batch_space(self.action_space, 1)
         self._streams: Streams | None = None
         self._state: Any = None
 
@@ -115,12 +116,10 @@ class SingleEnv(_Described, gym.Env[np.ndarray, Any]):
         return self.dynamics.observe(self._state)[0], {}
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:  # type: ignore[override]
-        """Take one action; the reward is a vector [m] float32."""
+        """Take one action; the reward is a vector [m]."""
         if self._streams is None:
             raise gym.error.ResetNeeded("call reset() before step()")
-        if not self.action_space.contains(action):
-            raise gym.error.InvalidAction(f"expected an action in {self.action_space}; got {action!r}")
-        actions = np.asarray(action)[None]
+        actions = _checked(np.asarray(action)[None], self._one_action, self.action_space)
         self._state, rewards, terminated = self.dynamics.step(self._state, actions, self._streams)
         return self.dynamics.observe(self._state)[0], rewards[0], bool(terminated[0]), False, {}
 
@@ -205,11 +204,11 @@ class BatchedEnv(_Described, VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             actions: [n, ...] in the action space.
 
         Returns:
-            Observations [n, ...], rewards [n, m] float32, terminated [n] bool, truncated [n] bool, info.
+            Observations [n, ...], rewards [n, m], terminated [n] bool, truncated [n] bool, info.
         """
         if self._streams is None:
             raise gym.error.ResetNeeded("call reset() before step()")
-        actions = self._checked(actions)
+        actions = _checked(actions, self.action_space, self.single_action_space)
         self._state, rewards, terminated = self.dynamics.step(self._state, actions, self._streams)
         observations = self.dynamics.observe(self._state)
         self._lengths += 1
@@ -264,23 +263,28 @@ class BatchedEnv(_Described, VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             )
         return seeds
 
-    def _checked(self, actions: np.ndarray) -> np.ndarray:
-        actions = np.asarray(actions)
-        expected = self.action_space.shape
-        if actions.shape != expected:
-            raise ShapeError(f"expected actions of shape {expected}, one per copy; got {actions.shape}")
-        space = self.single_action_space
-        if isinstance(space, spaces.Discrete):
-            inside = (
-                actions.dtype.kind in "iu"
-                and ((actions >= space.start) & (actions < space.start + space.n)).all()
-            )
-        elif isinstance(space, spaces.Box):
-            inside = bool(((actions >= space.low) & (actions <= space.high)).all())
-        else:
-            inside = self.action_space.contains(actions)
-        if not inside:
-            raise gym.error.InvalidAction(
-                f"expected actions in {space}; got one outside or of dtype {actions.dtype}"
-            )
-        return actions
+
+def _checked(actions: np.ndarray, batch: spaces.Space[Any], single: spaces.Space[Any]) -> np.ndarray:
+    """Actions [n, ...] as an array, once they are known to be in the space; any dtype that can say so will do.
+
+    Raises:
+        ShapeError: not one action per copy.
+        gymnasium.error.InvalidAction: outside the space.
+    """
+    actions = np.asarray(actions)
+    if actions.shape != batch.shape:
+        raise ShapeError(f"expected actions of shape {batch.shape}, one per copy; got {actions.shape}")
+    if isinstance(single, spaces.Discrete):
+        inside = (
+            actions.dtype.kind in "iu"
+            and ((actions >= single.start) & (actions < single.start + single.n)).all()
+        )
+    elif isinstance(single, spaces.Box):
+        inside = ((actions >= single.low) & (actions <= single.high)).all()
+    else:
+        inside = batch.contains(actions)
+    if not inside:
+        raise gym.error.InvalidAction(
+            f"expected actions in {single}; got one outside, or of dtype {actions.dtype}"
+        )
+    return actions

@@ -25,7 +25,7 @@ class Dynamics(ABC, Generic[S]):
         objectives: the m objectives, in the order of the reward vector.
         observation_space: of one copy.
         action_space: of one copy.
-        reward_space: Box [m] float32 that every reward vector lies in.
+        reward_space: Box [m] that every reward vector lies in, of the rewards' dtype.
         ref_point: [m] the reference point under which the literature reports this environment's hypervolume.
         gamma: the discount that goes with it.
     """
@@ -51,7 +51,7 @@ class Dynamics(ABC, Generic[S]):
             streams: n random streams.
 
         Returns:
-            The next states, the rewards [n, m] float32, and terminated [n] bool.
+            The next states, the rewards [n, m], and terminated [n] bool.
         """
 
     @abstractmethod
