@@ -98,4 +98,5 @@ def _alone(point: np.ndarray, others: np.ndarray, ref_point: np.ndarray) -> floa
     shadows = shadows[moocore.is_nondominated(shadows, maximise=True)]
     with np.errstate(over="ignore", invalid="ignore"):
         box = float(np.prod(point - ref_point))
-        return max(0.0, box - volume(shadows, ref_point)) if len(shadows) else box
+        share = box - volume(shadows, ref_point) if len(shadows) else box
+    return 0.0 if share < 0 else share  # NaN, from volumes that overflow, goes on to whoever asked

@@ -36,18 +36,19 @@ def simplex_points(m: int, n: int, shift: np.ndarray) -> np.ndarray:
     """[n, m] low-discrepancy points, uniform on the simplex when `shift` [m-1] is uniform on the unit cube.
 
     Source: Roberts (2018), R_d sequence: multiples of powers of 1/phi, where phi^(d+1) = phi + 1; shifted modulo 1
-        (Cranley and Patterson 1976); mapped by the spacings of sorted coordinates.
+        (Cranley and Patterson 1976) and folded (Hickernell 2002), then broken off the unit stick piece by piece.
     """
     d = m - 1
     phi = 2.0
     for _ in range(40):
         phi = (1.0 + phi) ** (1.0 / (d + 1))
-    steps = phi ** -np.arange(1.0, d + 1)
-    cube = np.sort((shift + np.outer(np.arange(n), steps)) % 1.0, axis=1)
-    return np.diff(cube, axis=1, prepend=0.0, append=1.0)
+    cube = (shift + np.outer(np.arange(n), phi ** -np.arange(1.0, d + 1))) % 1.0
+    folded = 1.0 - np.abs(2.0 * cube - 1.0)
+    left = np.cumprod(folded ** (1.0 / np.arange(d, 0, -1)), axis=1)
+    return -np.diff(left, axis=1, prepend=1.0, append=0.0)
 
 
-def simplex_mean(function: Callable[[np.ndarray], np.ndarray], m: int, n: int = 1024) -> Estimate:
+def simplex_mean(function: Callable[[np.ndarray], np.ndarray], m: int, n: int = 4096) -> Estimate:
     """Mean of a function [k, m] -> [k] over weights uniform on the simplex.
 
     Args:

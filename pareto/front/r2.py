@@ -8,7 +8,7 @@ import numpy as np
 from pareto.front.dominance import distinct_front
 from pareto.front.indicator import Yardstick, indicator
 from pareto.front.quadrature import Estimate, simplex_mean
-from pareto.front.utilities import chebyshev_utilities
+from pareto.front.utilities import worst_gain
 
 
 @indicator(
@@ -22,7 +22,7 @@ def r2(points: np.ndarray, yardstick: Yardstick) -> float | Estimate:
 
     `r2(values, reference_front=..., utilities=None, directions=None) -> float`. Without `utilities`: users
     u_w(v) = min_j w_j (v_j - ideal_j), weights uniform on the simplex: R2 = E_w min_a max_j w_j (ideal_j - a_j), exact for
-    m <= 2 (as long as no point passes the ideal), quasi-Monte-Carlo otherwise (16 x 1024 weights; `indicators` names the error). For the
+    m <= 2 (as long as no point passes the ideal), quasi-Monte-Carlo otherwise (16 x 4096 weights; `indicators` names the error). For the
     classic R2 with an ideal of your own, hand over that one point as the reference front.
     """
     assert yardstick.reference_front is not None
@@ -36,4 +36,4 @@ def r2(points: np.ndarray, yardstick: Yardstick) -> float | Estimate:
         return float(ideal[0] - front.max())
     if m == 2 and (front <= ideal).all():
         return moocore.r2_exact(-front, ref=-ideal)
-    return simplex_mean(lambda w: -chebyshev_utilities(w, ideal)(front).max(axis=1), m)
+    return simplex_mean(lambda w: -worst_gain(w, front - ideal).max(axis=1), m)

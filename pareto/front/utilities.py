@@ -45,11 +45,16 @@ def chebyshev_utilities(weights: Any, aim: Any, rho: float = 0.0) -> Utilities:
         raise ShapeError(f"aim needs {w.shape[1]} numbers, one per objective; got shape {list(z.shape)}")
 
     def utilities(points: np.ndarray) -> np.ndarray:
-        gaps = points - z
-        # objective by objective, so that [k, n, m] is never held at once
-        worst = np.full((len(w), len(points)), np.inf)
-        for j in range(len(z)):
-            np.minimum(worst, np.outer(w[:, j], gaps[:, j]), out=worst)
-        return worst + rho * (w @ gaps.T) if rho else worst
+        gains = points - z
+        worst = worst_gain(w, gains)
+        return worst + rho * (w @ gains.T) if rho else worst
 
     return utilities
+
+
+def worst_gain(weights: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """[k, n]: min over objectives of weights [k, m] times gains [n, m]; never holds [k, n, m]."""
+    worst = np.outer(weights[:, 0], gains[:, 0])
+    for j in range(1, gains.shape[1]):
+        np.minimum(worst, np.outer(weights[:, j], gains[:, j]), out=worst)
+    return worst
