@@ -32,23 +32,23 @@ class Offloading(SingleEnv):
         [2] float64, both maximised: minus the seconds the choice adds to all tasks' delays, minus its joules. The first
         sums exactly to minus the total delay of the tasks placed, each from its decision to its end.
 
-    Starting state:
+    Start:
         All servers empty; frequencies (and E, where it is a range), distances and shadowing drawn anew.
 
-    Episode end:
+    Termination:
         Never terminated; truncated after 100 slots.
 
     Arguments:
         ``config``: a name in `SYSTEMS` ("training-8", "wide-6", ...) or an `OffloadingConfig`; or fields of
         `OffloadingConfig` as plain values, such as ``system={"kind": "range", "edges": [1, 8], "max_edges": 10}``.
+        The reference point goes with the system: worst of the fronts of random, greedy and LinUCB plus 10 % of their
+        range, undiscounted; see `frozen`.
 
-    Reference point:
-        Worst of the fronts of random, greedy and LinUCB plus 10 % of their range, undiscounted; see `frozen`.
-
-    Source: Yang, Wen, Zhang, Tang (2025), Generalizable Pareto-optimal offloading with reinforcement learning in mobile
-    edge computing, IEEE Transactions on Services Computing. Different: the link budget (see `channel`), fading redrawn
-    every slot, three more features a server (see `encoding`), time in the queue left out of the delay (no action
-    changes it).
+    Credits:
+        Yang, Wen, Zhang, Tang (2025), Generalizable Pareto-optimal offloading with reinforcement learning in mobile edge
+        computing, IEEE Transactions on Services Computing. Different here: the link budget (see `channel`), fading
+        redrawn every slot, three more features a server (see `encoding`), time in the queue left out of the delay (no
+        action changes it).
     """
 
     dynamics_class = OffloadingDynamics
