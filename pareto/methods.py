@@ -29,3 +29,7 @@ class Method(Protocol):
 
 
 METHODS: Registry[type[Method]] = Registry("method", "pareto.align", "pareto.agents")
+
+
+FITTERS: Registry[Any] = Registry("way to fit objects in memory", "pareto.study.fitting")
+"""What `method.fit(...)` reaches upward through: "text" for a model and its rows."""

@@ -27,9 +27,10 @@ from pareto.core.losses.mass_anchor import mass_anchor
 from pareto.core.losses.modpo import modpo
 from pareto.core.step import ScoredExamples
 from pareto.errors import ConfigError, NumericsError
-from pareto.methods import METHODS
+from pareto.methods import FITTERS, METHODS
 from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.objectives import Objectives
+from pareto.policy_set import PolicySet
 
 Margin = Literal["implicit", "explicit"]
 
@@ -120,6 +121,20 @@ class MODPO(Config):
             beta=self.beta,
             first_loss=first_loss,
         )
+
+    def fit(self, model: Any, tokenizer: Any, rows: Any, **options: Any) -> PolicySet:
+        """Fit a front on objects in memory; see `pareto.study.fitting.text.fit_text` for the options.
+
+        Args:
+            model: a Hugging Face causal model, its folder or its hub id.
+            tokenizer: its tokenizer.
+            rows: preference rows, or objective -> chosen/rejected rows.
+            options: weights, out, callbacks, ...
+
+        Returns:
+            the policies, scored on prompts kept from training.
+        """
+        return FITTERS.get("text")(self, model, tokenizer, rows, **options)
 
     def margin_of(self, objective: str) -> Margin:
         """Where the reward of an objective comes from when it is not the trained one.

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pareto.config import Config
 from pareto.errors import ArtifactError
+from pareto.models.causal import no_progress_bars
 
 
 class LoRA(Config):
@@ -78,7 +79,8 @@ def save_policy(model: Any, folder: Path) -> str:
         model.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # an empty model-card template
         return "adapter"
-    model.save_pretrained(folder, safe_serialization=True)
+    with no_progress_bars():
+        model.save_pretrained(folder, safe_serialization=True)
     return "model"
 
 
@@ -97,7 +99,8 @@ def load_policy(reference: Any, folder: Path) -> Any:
 
         return PeftModel.from_pretrained(reference, str(folder)).eval()
     if (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists():
-        loaded = type(reference).from_pretrained(folder, dtype=reference.dtype)
+        with no_progress_bars():
+            loaded = type(reference).from_pretrained(folder, dtype=reference.dtype, use_safetensors=True)
         return loaded.to(reference.device).eval()
     raise ArtifactError(
         f"expected adapter_config.json or model.safetensors in {folder}; found neither: the policy is incomplete"

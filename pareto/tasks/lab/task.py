@@ -20,7 +20,7 @@ from pareto.core.loop import Hooks
 from pareto.core.reference import cached_logps, logps_key, model_sha256
 from pareto.data.pairs import PreferencePairs
 from pareto.models.adapters import load_policy
-from pareto.models.causal import load_causal_lm
+from pareto.models.causal import load_causal_lm, no_progress_bars
 from pareto.objectives import Objectives
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
@@ -112,7 +112,8 @@ class Lab(Config):
         model = make_model(self.reference, tokenizer, self.seed).to(context.device)
         hooks = Hooks(context.progress, context.log, checkpoints=Checkpoints(context.scratch))
         result = fit_reference(model, self.world, tokenizer, self.reference, seed=self.seed, hooks=hooks)
-        model.save_pretrained(context.folder)
+        with no_progress_bars():
+            model.save_pretrained(context.folder)
         tokenizer.save_pretrained(context.folder)
         logps, outside = self.enumerate(model, np.arange(self.prompts), tokenizer)
         pairs, reply = sample_pairs(self.world, logps, tokenizer, self.objectives, self._pairs_config())
