@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the .html to write (default: report.html in the run folder; ./report.html for several)",
     )
     parser.add_argument(
+        "--publish",
+        metavar="FOLDER",
+        help="also write what is worth committing of one run: config, front, table, report.md, front.svg",
+    )
+    parser.add_argument(
         "--require",
         action="append",
         default=[],
@@ -32,10 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pareto.report import build, read_run, save
+    from pareto.errors import UsageError
+    from pareto.report import build, publish, read_run, save
     from pareto.report.requirements import check, parse
     from pareto.report.writing import page_path
 
+    if args.publish and len(args.folders) != 1:
+        raise UsageError(f"--publish takes one run folder; got {len(args.folders)}")
     requirements = [parse(text) for text in args.require]
     target = page_path(args.folders, args.out)
     report = build([read_run(folder) for folder in args.folders])
@@ -47,5 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if report.comparison is not None:
         print(report.comparison.verdict)
     print(f"report: {path}")
+    if args.publish:
+        print(f"published: {publish(args.folders[0], args.publish)}")
     check(report, requirements)  # after writing: who has to look into a failed gate has the report
     return 0

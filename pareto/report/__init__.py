@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pareto.report.building import build
 from pareto.report.page import render
+from pareto.report.publishing import publish
 from pareto.report.reading import Run, read_run
 from pareto.report.tree import Report
 from pareto.report.writing import save, write_report
 
-__all__ = ["Report", "Run", "build", "read_run", "render", "save", "write_report"]
+__all__ = ["Report", "Run", "build", "publish", "read_run", "render", "save", "write_report"]
