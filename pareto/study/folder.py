@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -19,13 +20,17 @@ from pareto.study.config import StudyConfig
 from pareto.study.layout import RunFolder
 from pareto.study.store import Store
 
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What the machine is to blame for; any other failure to write means that the wrong folder was named."""
+
 
 def check_folder(run: RunFolder) -> None:
     """Make sure, before any work, that the folder is ours and can be written.
 
     Raises:
         ConfigError: it holds something that no sweep wrote.
-        MachineError: it cannot be made or written.
+        UsageError: it cannot be made or written there.
+        MachineError: the disk is full or broken.
     """
     try:
         if run.root.is_dir() and not run.store.exists():
@@ -39,7 +44,9 @@ def check_folder(run: RunFolder) -> None:
         run.root.mkdir(parents=True, exist_ok=True)
         atomic.check_writable(run.root)
     except OSError as error:
-        raise MachineError(
+        cause = error.__cause__ if isinstance(error, MachineError) else error
+        fault = MachineError if getattr(cause, "errno", None) in DISK_FAULTS else UsageError
+        raise fault(
             f"the run folder {run.root} cannot be written: {error.strerror or error}; choose another with --out"
         ) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -125,6 +126,7 @@ def run_study(
         raise MissingPackageError(engine, engine, f"engine {engine!r}")
     plan = plan_study(study)
     run = RunFolder(folder.absolute())
+    fresh = not run.root.exists()
     check_folder(run)
     with only_sweep(run), Store(run.store, create=True) as store:
         check_same_study(store, study, run)
@@ -147,7 +149,12 @@ def run_study(
         clear_finished(run, store)
         done = sum(row.status == "done" for row in rows)
         kept = sum(row.status == "done" for row in store.rows(planned=False))
-    _raise_if_nothing_stands(front, rows)
+    try:
+        _raise_if_nothing_stands(front, rows)
+    except UsageError:
+        if fresh:
+            shutil.rmtree(run.root)  # wrong input leaves nothing behind
+        raise
     return Outcome(run.root, front, done, done - before, kept)
 
 

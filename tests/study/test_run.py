@@ -282,15 +282,15 @@ def test_a_folder_with_other_things_is_refused(study: Any, tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
-def test_an_unwritable_folder_is_a_machine_error_before_any_work(study: Any, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_said_before_any_work(study: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match="cannot be written"):
+    with pytest.raises(UsageError, match="cannot be written"):
         go(study(), tmp_path / "file" / "run")
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(stat.S_IRUSR | stat.S_IXUSR)
     if not os.access(closed, os.W_OK):  # root writes anywhere
-        with pytest.raises(MachineError, match="cannot be written"):
+        with pytest.raises(UsageError, match="cannot be written"):
             go(study(), closed)
 
 
