@@ -12,7 +12,7 @@ import pareto as package
 
 OBJECTIVES = "reward:max,energy:min"
 TABLE = pandas.DataFrame(
-    {"reward": [3.0, 2.0, 1.0, 1.0], "energy": [9.0, 4.0, 1.0, 5.0], "note": ["w", "x", "y", "z"]}
+    {"reward": [3.0, 2.0, 1.0, 0.5], "energy": [9.0, 4.0, 1.0, 5.0], "note": ["w", "x", "y", "z"]}
 )
 
 
@@ -39,7 +39,7 @@ def test_every_format_gives_the_same_run(pareto, tmp_path, suffix):
     np.testing.assert_array_equal(run.values, TABLE[["reward", "energy"]])
     assert [o.direction for o in run.objectives] == ["max", "min"]
     assert [r.id for r in run.front()] == ["p0000", "p0001", "p0002"]
-    # corners (3, 9) and (1, 1): nadir (1, 9), ranges 2 and 8, a tenth of them off
+    # corners (3, 9) and (1, 1), not the worse (0.5, 5): nadir (1, 9), ranges 2 and 8, a tenth of them off
     np.testing.assert_allclose(run.ref_point, [0.8, 9.8])
     # gains (2.2, 0.8), (1.2, 5.8), (0.2, 8.8): 2.2 * 0.8 + 1.2 * 5 + 0.2 * 3
     assert run.indicators["hypervolume"] == pytest.approx(8.36)

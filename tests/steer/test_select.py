@@ -44,6 +44,8 @@ def test_equal_policies_go_by_order(write_run, run):
     [
         ("helpful >= 4, min tokens", r"none of the 4 .* helpful >= 4 \(best measured: 3\); nearest is policy 'a' with helpful=3, tokens=9"),
         ("tokens <= 0.5, max helpful", r"tokens <= 0\.5 \(best measured: 1\); nearest is policy 'd'"),
+        # in shares of the ranges 2.5 and 8, b misses 3 / 8 and d misses 1.5 / 2.5
+        ("helpful >= 2, tokens <= 1, max helpful", r"each can be met, but not together; nearest is policy 'b'"),
         ("helpful >= 2, tokens <= 3, max helpful", r"each can be met, but not together; nearest is policy 'b'"),
     ],
 )  # fmt: skip
