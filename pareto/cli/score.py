@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--prompts",
         type=int,
         metavar="N",
-        help="held-out prompts per policy: short for --set task.heldout_prompts=N",
+        help="prompts replied to per policy: short for --set task.generation.prompts=N",
     )
     parser.add_argument("--out", metavar="FILE", help="write policies and indicators as JSON, too")
     add_study_arguments(parser)
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.state import atomic
     from pareto.study.rescore import rescore
 
-    short = {"task.episodes": args.episodes, "task.heldout_prompts": args.prompts}
+    short = {"task.episodes": args.episodes, "task.generation.prompts": args.prompts}
     settings = [*args.overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     found = rescore(
         args.folder,

@@ -190,10 +190,8 @@ class Controller:
                 self._homes[cell.id] = result["home"]
                 self._notify(Notice("done", cell, result["cost"]))
                 clear_scratch(self._run, cell)
-        except (
-            ParetoError
-        ) as error:  # it may come up through a cell that runs in this process: kept, raised by the loop
-            self._fault = error
+        except ParetoError as error:
+            self._fault = error  # raised by the loop: this may be called from within a cell's work
 
     def _fail(self, cell: Cell, failure: Mapping[str, Any]) -> None:
         cap = 1 if failure["fault"] == "input" else self._study.engine.max_attempts

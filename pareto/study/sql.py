@@ -36,12 +36,16 @@ UPDATE cells SET status = 'running', owner = :owner, heartbeat = :now, lease_unt
     spent_tokens = NULL, spent_steps = NULL
 WHERE id = (
     SELECT c.id FROM cells c
-    WHERE c.position IS NOT NULL AND (c.status = 'pending' OR (c.status = 'running' AND c.lease_until < :now))
+    WHERE c.position IS NOT NULL
+      AND (c.status = 'pending' OR (c.status = 'running' AND c.lease_until < :now AND c.owner <> :owner))
       AND NOT EXISTS (SELECT 1 FROM needs n JOIN cells d ON d.id = n.need WHERE n.cell = c.id AND d.status <> 'done')
     ORDER BY c.position LIMIT 1)
 RETURNING id, cell, role, attempts
 """
-"""Take the first free cell of the plan whose needs are all done; a lease that ran out counts as free."""
+"""Take the first free cell of the plan whose needs are all done; a lease that ran out counts as free.
+
+Not the owner's own, though: after a machine slept, its workers are still at it.
+"""
 
 REPORT = """
 UPDATE cells SET heartbeat = :now, lease_until = :until,

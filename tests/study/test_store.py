@@ -81,6 +81,16 @@ def test_a_cell_is_committed_once_and_by_its_owner(store: Store, clock: Clock) -
     assert store.row(cell.id).attempts == 2
 
 
+def test_nobody_takes_over_from_himself(store: Store, clock: Clock) -> None:
+    """The machine slept for an hour: the controller's own workers go on, and it must not start their cells again."""
+    store.plan(cells(1))
+    cell = claim(store)
+    clock.now += 3600
+    assert store.claim("me", 10) is None
+    assert store.report(cell.id, "me", 10)
+    assert store.commit(cell.id, "me", RESULT)
+
+
 def test_a_report_extends_the_lease(store: Store, clock: Clock) -> None:
     store.plan(cells(1))
     cell = claim(store)
@@ -162,9 +172,9 @@ def test_lost_time_is_counted(store: Store, clock: Clock) -> None:
     clock.now += 4
     store.report(cell.id, "me", 10)
     clock.now += 100  # died some time in here
-    claim(store)
+    claim(store, "you")
     clock.now += 3
-    store.report(cell.id, "me", 10)
+    store.report(cell.id, "you", 10)
     store.release()
     assert store.row(cell.id).lost_s == pytest.approx(4 + 3)
 
