@@ -22,14 +22,14 @@ check: $(VENV)/.tested
 	$(BIN)/lint-imports
 
 bench-front: $(VENV)/.tested
-	$(BIN)/python tests/bench/bench_front.py
+	for file in $(wildcard tests/bench/bench_front*.py tests/bench/bench_intervals.py); do $(BIN)/python $$file || exit 1; done
 
-# One folder under reports/ is one study: its config is run again (or resumed), its tables and figures are written anew.
+# One folder under reports/ is one study: its config is run again (or resumed), what is committed of it is written anew.
 reports: $(VENV)/.installed
 	@for folder in $(patsubst %/config.yaml,%,$(wildcard reports/*/config.yaml)); do \
 		name=$$(basename $$folder); \
 		$(BIN)/pareto sweep $$folder/config.yaml --out runs/$$name && \
-		$(BIN)/pareto report runs/$$name --out $$folder/report.html || exit 1; done
+		$(BIN)/pareto report runs/$$name --publish $$folder || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
