@@ -46,9 +46,30 @@ class PairLogps:
     @property
     def chosen_ratio(self) -> Tensor:
         """[B] log-ratio of policy to reference on the chosen response."""
-        return self.chosen_logps - self.ref_chosen_logps
+        return self.chosen_logps - self.ref_chosen_logps.detach()
 
     @property
     def rejected_ratio(self) -> Tensor:
         """[B] log-ratio of policy to reference on the rejected response."""
-        return self.rejected_logps - self.ref_rejected_logps
+        return self.rejected_logps - self.ref_rejected_logps.detach()
+
+    @property
+    def gap(self) -> Tensor:
+        """[B] log-ratio of the chosen minus that of the rejected response."""
+        return self.chosen_ratio - self.rejected_ratio
+
+    @property
+    def chosen_mean(self) -> Tensor:
+        """[B] log-probability of the chosen response per token."""
+        return self.chosen_logps / self.chosen_lengths
+
+    @property
+    def rejected_mean(self) -> Tensor:
+        """[B] log-probability of the rejected response per token."""
+        return self.rejected_logps / self.rejected_lengths
+
+
+def log_odds(mean_logps: Tensor) -> Tensor:
+    """log(p / (1 - p)) of p = exp(mean_logps), for p kept below 1 - 1e-6 so that the logarithm is finite."""
+    logps = mean_logps.clamp(max=-1e-6)
+    return logps - (-logps.expm1()).log()

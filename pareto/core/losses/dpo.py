@@ -24,4 +24,4 @@ def dpo(pairs: PairLogps, *, beta: float = 0.1) -> Tensor:
 
     Source: Rafailov et al. (2023), Eq. 7; differences from the paper: none.
     """
-    return -F.logsigmoid(beta * (pairs.chosen_ratio - pairs.rejected_ratio))
+    return -F.logsigmoid(beta * pairs.gap)

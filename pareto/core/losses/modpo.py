@@ -38,4 +38,4 @@ def modpo(pairs: PairLogps, *, beta: float = 0.1, objective_weight: float = 1.0)
     if not 0.0 < objective_weight <= 1.0:
         raise SimplexError(f"the trained objective's weight must be in (0, 1]; got {objective_weight}")
     margin = 0.0 if pairs.margin is None else pairs.margin.to(torch.float32)
-    return -F.logsigmoid((beta * (pairs.chosen_ratio - pairs.rejected_ratio) - margin) / objective_weight)
+    return -F.logsigmoid((beta * pairs.gap - margin) / objective_weight)

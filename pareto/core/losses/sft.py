@@ -22,4 +22,4 @@ def sft(pairs: PairLogps, *, average: bool = True) -> Tensor:
     Source: maximum likelihood; difference from TRL: the mean is over each response's own tokens and not over the
     micro-batch, so gradient accumulation does not change it.
     """
-    return -(pairs.chosen_logps / pairs.chosen_lengths if average else pairs.chosen_logps)
+    return -(pairs.chosen_mean if average else pairs.chosen_logps)

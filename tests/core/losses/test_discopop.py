@@ -1,0 +1,29 @@
+"""DiscoPOP: its formula, and no overflow."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pareto.core.losses.discopop import discopop
+from tests.core.losses.pairs import at_ratios, columns, gradients, random_pairs, sigmoid
+
+
+def test_the_formula():
+    pairs = random_pairs()
+    for (c, r, *_), got in zip(columns(pairs), discopop(pairs, beta=0.05, temperature=0.05).tolist()):
+        x = 0.05 * (c - r)
+        k = sigmoid(x / 0.05)
+        assert got == pytest.approx((1 - k) * -math.log(sigmoid(x)) + k * math.exp(-x), rel=1e-9)
+
+
+def test_before_the_first_step():
+    assert discopop(at_ratios([0.0], [0.0])).tolist() == pytest.approx([(1 + math.log(2)) / 2])
+
+
+def test_long_responses_do_not_overflow():
+    pairs = at_ratios([-1000.0, 1000.0], [1000.0, -1000.0])
+    loss = discopop(pairs, beta=1.0)
+    assert loss.tolist() == pytest.approx([2000.0, 0.0])
+    assert all(map(math.isfinite, gradients(loss, pairs)[0]))

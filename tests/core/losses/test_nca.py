@@ -1,0 +1,29 @@
+"""Noise contrastive alignment: its formula and first gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from pareto.core.losses.nca import nca
+from tests.core.losses.pairs import at_ratios, columns, gradients, random_pairs, sigmoid
+
+
+def test_the_formula():
+    pairs = random_pairs()
+    for (c, r, *_), got in zip(columns(pairs), nca(pairs, beta=0.2).tolist()):
+        by_hand = (
+            -math.log(sigmoid(0.2 * c))
+            - 0.5 * math.log(sigmoid(-0.2 * c))
+            - 0.5 * math.log(sigmoid(-0.2 * r))
+        )
+        assert got == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_before_the_first_step():
+    """(-beta / 4, beta / 4)."""
+    pairs = at_ratios([0.0], [0.0])
+    loss = nca(pairs, beta=0.4)
+    assert loss.tolist() == pytest.approx([2 * math.log(2)])
+    assert gradients(loss, pairs) == (pytest.approx([-0.1]), pytest.approx([0.1]))
