@@ -177,12 +177,14 @@ def _fit(
             fitted = task.build(name, cell, context)
         else:
             fitted = method.train(cell, task, context)
-        atomic.write_json(staging / "fitted.json", _fitted_json(cell, fitted, context.folder))
+        atomic.write_json(
+            staging / "fitted.json", _fitted_json(cell, fitted, context.folder, scratch.parent.parent)
+        )
         manifest.write(staging)
     return _read_fitted(done)
 
 
-def _fitted_json(cell: Cell, fitted: Fitted, folder: Path) -> dict[str, Any]:
+def _fitted_json(cell: Cell, fitted: Fitted, folder: Path, root: Path) -> dict[str, Any]:
     """What a fit call returned, with every path relative to its folder, after checking it."""
     if cell.role == "policy" and not fitted.policies:
         raise ArtifactError(f"cell {cell.id} must make at least one policy; it made none")
@@ -206,6 +208,11 @@ def _fitted_json(cell: Cell, fitted: Fitted, folder: Path) -> dict[str, Any]:
                 f"policy {policy.id} must hold {' and '.join(_POLICY_SUFFIXES)} files only, and one at least; "
                 f"got {', '.join(foreign) or 'none'}"
             )
+        for name in own:
+            if name.endswith(".json") and os.fsencode(root) in (folder / name).read_bytes():
+                raise ArtifactError(
+                    f"{name} of policy {policy.id} holds the path of the run folder; a policy must not depend on where it lies"
+                )
         folders.append(relative)
         rows.append({**asdict(policy), "id": check_id(policy.id), "folder": relative})
     if len(set(folders)) < len(folders) or ("." in folders and len(folders) > 1):
