@@ -122,7 +122,7 @@ class CartDynamics(Dynamics[Cart]):
 
         near = np.flatnonzero(track.place.max(axis=1).min(axis=0) < BASE_RADIUS)
         if len(near):
-            inside = np.sqrt(np.square(track.place[:, :, near]).sum(axis=1)) < BASE_RADIUS
+            inside = np.sqrt(np.square(track.place.take(near, axis=2)).sum(axis=1)) < BASE_RADIUS
             away = np.logical_or.accumulate(np.concatenate([state.departed[None, near], ~inside]))
             departed[near] = away[-1]
             home = inside & away[:-1]

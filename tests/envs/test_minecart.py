@@ -58,7 +58,7 @@ def trips(rng, steps):
 
 @pytest.mark.parametrize(("name", "std"), [("", 0.05), ("Deterministic", 0.0)])
 def test_equals_the_library_step_for_step_under_the_same_luck(name, std, walk_together):
-    n, steps = 20, 1100
+    n, steps = 14, 1050
     ours = gym.make_vec(f"pareto/Minecart{name}-v0", num_envs=n)
     rng = generator("test", "minecart", name)
     leaning = rng.dirichlet([0.6, 0.6, 0.6, 1.0, 0.4, 0.4], size=n)
