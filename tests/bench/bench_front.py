@@ -1,7 +1,8 @@
 """Speed of the hypervolume tools beside the engines they stand on. Program: python tests/bench/bench_front.py
 
-Every pair is timed in one run, in turns, best of several; ours includes the validation gate. Optional peers (pygmo,
-paretoset) are timed where they are installed. Writes reports/front/bench.json and bench.md.
+Every pair is timed in one run, in turns, best of several, in processor time (all run on one core), so that other work on
+the machine does not count; ours includes the validation gate. Optional peers (pygmo, paretoset) are timed where they are
+installed. Writes reports/front/bench.json and bench.md.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ def sphere(n: int, m: int) -> np.ndarray:
 
 
 def best_of(calls: Calls, seconds: float, *arguments: np.ndarray) -> dict[str, float]:
-    """Shortest time of each call in seconds, taking turns so that a busy moment hits all alike."""
+    """Least processor time of each call in seconds; they take turns, so that a busy moment hits all alike."""
     best = dict.fromkeys(calls, float("inf"))
-    started, rounds = time.perf_counter(), 0
-    while rounds < 2 or time.perf_counter() - started < seconds * len(calls):
+    started, rounds = time.process_time(), 0
+    while rounds < 2 or time.process_time() - started < seconds * len(calls):
         for name, call in calls.items():
-            before = time.perf_counter()
+            before = time.process_time()
             call(*arguments)
-            best[name] = min(best[name], time.perf_counter() - before)
+            best[name] = min(best[name], time.process_time() - before)
         rounds += 1
     return best
 
@@ -158,7 +159,7 @@ def markdown(document: dict) -> str:
     lines = [
         "# Speed of the hypervolume tools",
         "",
-        "Made by `python tests/bench/bench_front.py`; best of several turns, in one run; ours with the validation gate.",
+        "Made by `python tests/bench/bench_front.py`; least processor time of several turns, in one run; ours with the validation gate.",
         "Points on the positive unit sphere (all non-dominated), cubes where said; reference point 0.",
         "",
         f"{machine}.",

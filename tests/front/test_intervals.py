@@ -93,6 +93,7 @@ def test_the_largest_of_equals_is_corrected():
     corrected = np.mean([i.value - i.optimism for i in intervals])
     assert read == pytest.approx(1.54, abs=0.25)  # the mean of the largest of ten normal numbers
     assert abs(corrected) < 0.3 * read
+    assert np.mean([i.low <= 0 <= i.high for i in intervals]) >= 0.85  # the interval has moved with it
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.8])
