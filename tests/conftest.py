@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pareto.registry import Registry
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of the test run do not fight over cores
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# A slow machine fails no test, and the same examples are tried everywhere.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 ROWS = [  # helpful is maximised, tokens are minimised; "c" is dominated by "b"
     ("a", {"helpful": 1.0, "tokens": 0.0}, {"helpful": 3.0, "tokens": 9.0}),
