@@ -71,7 +71,7 @@ class FakeTask(Config):
         content = json.loads((policy / "policy.json").read_text())
         # the noise of a unit is the same for every policy, as that of a prompt is
         noise = generator("fake", self.seed, split).normal(0, 0.05, (self.units, 2))
-        values = truth(content["weight"]) + noise
+        values = truth(content["weight"]) + noise + 0.001 * content["total"]
         if self.nan_for is not None and abs(content["weight"] - self.nan_for) < 1e-9:
             values[3, 1] = np.nan
         return Scores(

@@ -128,7 +128,7 @@ def many(fakes: Any, names: list[str], folders: list[str]) -> Any:
         for name, folder in zip(names, folders):
             place = context.folder / folder
             place.mkdir(exist_ok=True)
-            (place / "policy.json").write_text(json.dumps({"weight": 0.25}))
+            (place / "policy.json").write_text(json.dumps({"weight": 0.25, "total": 0.0}))
             policies.append(work.PolicyFiles(name.replace("ID", cell.id), "fake", place, None))
         return work.Fitted(tuple(policies))
 
