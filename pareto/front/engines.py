@@ -38,9 +38,20 @@ def volume(points: np.ndarray, ref_point: np.ndarray) -> float:
             return 0.0
         inside = inside[moocore.is_nondominated(inside, maximise=True)]
         return pygmo().hypervolume(-inside).compute(-ref_point)  # type: ignore[union-attr]
-    if m >= 5 and n >= 1000:  # moocore itself drops dominated points late from five objectives on
+    if (
+        m >= 5 and n >= 1000 and _crowded(points)
+    ):  # moocore drops dominated points late from five objectives on
         points = points[moocore.is_nondominated(points, maximise=True)]
     return moocore.hypervolume(-points, ref=-ref_point)
+
+
+def _crowded(points: np.ndarray) -> bool:
+    """Whether one strong point alone dominates a twentieth of the others, so that dropping those pays."""
+    low = points.min(axis=0)
+    spread = points.max(axis=0) - low
+    shares = (points - low) / np.where(spread > 0, spread, 1.0)
+    strong = points[shares.min(axis=1).argmax()]
+    return int((points <= strong).all(axis=1).sum()) > len(points) // 20
 
 
 def contributions(points: np.ndarray, ref_point: np.ndarray) -> np.ndarray:

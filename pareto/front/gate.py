@@ -144,7 +144,7 @@ def reference(ref_point: Any, m: int, directions: Sequence[str] | None = None) -
         ShapeError: not m numbers.
         UsageError: NaN or infinite.
     """
-    ref = _numbers(ref_point)
+    ref = numbers(ref_point)
     if ref.ndim == 0:
         ref = np.full(m, float(ref))
     if ref.shape != (m,):
@@ -165,7 +165,7 @@ def signs(directions: Sequence[str] | None, m: int) -> np.ndarray:
 
 def _read(values: Any, ids: Sequence[Any] | None, objectives: Any) -> tuple[np.ndarray, Any, Any]:
     if isinstance(values, np.ndarray):
-        return _numbers(values), None, ids
+        return numbers(values), None, ids
     if hasattr(values, "iloc") and hasattr(values, "columns"):
         columns = [str(c) for c in values.columns]
         if objectives is not None and all(isinstance(c, str) for c in values.columns):
@@ -176,11 +176,11 @@ def _read(values: Any, ids: Sequence[Any] | None, objectives: Any) -> tuple[np.n
                     f"the frame has no column {', '.join(map(repr, missing))}; its columns: {', '.join(columns)}"
                 )
             values, columns = values[list(wanted)], list(wanted)
-        return _numbers(values), columns, list(values.index) if ids is None else ids
-    return _numbers(values), None, ids
+        return numbers(values), columns, list(values.index) if ids is None else ids
+    return numbers(values), None, ids
 
 
-def _numbers(values: Any) -> np.ndarray:
+def numbers(values: Any) -> np.ndarray:
     """float64 of anything array-like, refusing text, dates and complex numbers instead of converting them."""
     try:
         if hasattr(values, "detach"):  # a tensor; float64 first, since numpy has no bfloat16

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pareto.errors import ShapeError, UsageError
 from pareto.front import engines
-from pareto.front.gate import admit, reference
+from pareto.front.gate import admit, numbers, reference
+from pareto.front.indicator import finite
 from pareto.rng import generator
 
 WIDEN = 1.25
@@ -60,7 +61,7 @@ def mean_interval(scores: Any, level: float = 0.95) -> tuple[np.ndarray, np.ndar
     """
     from scipy.special import stdtrit
 
-    x = np.asarray(scores, dtype=np.float64)
+    x = numbers(scores)
     if x.ndim < 2 or x.shape[-2] == 0:
         raise ShapeError(f"expected scores [..., n_units, m] with n_units >= 1; got shape {list(x.shape)}")
     n = x.shape[-2]
@@ -104,13 +105,7 @@ def hypervolume_interval(
     x = _scores(scores)
     m = x.shape[2]
     ref = reference(ref_point, m)
-    root = _bootstrap(
-        x, lambda values: engines.volume(values, ref) ** (1 / m), 0.0, seed, resamples, level, ids
-    )
-    low, high = max(root.low, 0.0) ** m, root.high**m
-    value = root.value**m
-    optimism = value - max(root.value - root.optimism, 0.0) ** m
-    return replace(root, value=value, low=low, high=high, optimism=optimism)
+    return _bootstrap(x, lambda values: engines.volume(values, ref), 0.0, seed, resamples, level, ids, root=m)
 
 
 def indicator_interval(
@@ -159,7 +154,9 @@ def _bootstrap(
     resamples: int,
     level: float,
     ids: Any,
+    root: int = 1,
 ) -> Interval:
+    """The interval of figure^(1/root), raised to that power again; a root needs figures >= 0."""
     if not 0 < level < 1 or resamples < 1:
         raise UsageError(f"level must lie in (0, 1) and resamples be >= 1; got {level} and {resamples}")
     with np.errstate(invalid="ignore"):
@@ -167,16 +164,30 @@ def _bootstrap(
     units = scores.shape[1]
     if len(gate) == 0:
         return Interval(empty, empty, empty, 0.0, level, units, resamples, gate.quarantined)
-    value = float(figure(gate.values))
+    value = finite(float(figure(gate.values)), "the figure")
     if units == 1:
         return Interval(value, np.nan, np.nan, 0.0, level, units, resamples, gate.quarantined)
-    pairs = [[figure(v) for v in both] for both in _resampled_means(scores[gate.kept], seed, resamples)]
-    once, twice = np.array(pairs, dtype=np.float64).T
-    optimism = _extrapolate(value, once.mean(), twice.mean())
-    tails = np.quantile(once, [(1 - level) / 2, (1 + level) / 2]) - once.mean()
-    lower, upper = value - optimism - WIDEN * _few_units(units, level) * tails[::-1]
-    low, high = float(min(value, lower)), float(max(value, upper))
-    return Interval(value, low, high, optimism, level, units, resamples, gate.quarantined)
+    pairs = [
+        [float(figure(v)) for v in both] for both in _resampled_means(scores[gate.kept], seed, resamples)
+    ]
+    once, twice = np.array(pairs).T ** (1 / root)
+    straight = value ** (1 / root)
+    centre = straight - _extrapolate(straight, once.mean(), twice.mean())
+    tails = np.quantile(once, [(1 + level) / 2, (1 - level) / 2]) - once.mean()
+    ends = [centre, *(centre - WIDEN * _few_units(units, level) * tails)]
+    if root > 1:
+        ends = [max(x, 0.0) ** root for x in ends]
+    corrected, low, high = (float(x) for x in ends)
+    return Interval(
+        value,
+        min(value, low),
+        max(value, high),
+        value - corrected,
+        level,
+        units,
+        resamples,
+        gate.quarantined,
+    )
 
 
 def _extrapolate(value: float, once: float, twice: float) -> float:
@@ -217,7 +228,7 @@ def _few_units(units: int, level: float) -> float:
 
 
 def _scores(scores: Any) -> np.ndarray:
-    x = np.asarray(scores, dtype=np.float64)
+    x = numbers(scores)
     if x.ndim != 3 or x.shape[1] == 0:
         raise ShapeError(
             f"expected scores [n_policies, n_units, m] with n_units >= 1; got shape {list(x.shape)}"

@@ -9,6 +9,7 @@ from pareto.front import (
     hypervolume,
     hypervolume_contributions,
     hypervolume_estimate,
+    non_dominated,
     relative_hypervolume,
 )
 from pareto.front.approximation import approximate_volume, expected_seconds
@@ -46,6 +47,15 @@ def test_volume_of_larger_sets_is_the_sum_over_cells(m, n):
     for kind in KINDS:
         points = random_points(rng, n, m, kind)
         assert hypervolume(points, 0) == pytest.approx(by_grid(points, np.zeros(m)), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dropping_dominated_points_first_changes_nothing(kind):
+    points = random_points(generator("crowd", kind), 1200, 5, kind)
+    front = points[non_dominated(points)]
+    halves = engines.volume(front[: len(front) // 2], np.zeros(5)), engines.volume(front, np.zeros(5))
+    assert hypervolume(points, 0) == pytest.approx(halves[1], rel=1e-12)
+    assert halves[0] <= halves[1]
 
 
 @pytest.mark.parametrize("m", range(1, 10))
