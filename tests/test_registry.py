@@ -54,7 +54,7 @@ def test_names_are_sorted_and_complete(room):
 
 
 def test_an_unknown_name_names_its_neighbour(room):
-    with pytest.raises(UnknownNameError, match="unknown thing 'alpa' .did you mean 'alpha'.*alpha, second"):
+    with pytest.raises(UnknownNameError, match=r"unknown thing 'alpa' .did you mean 'alpha'.*alpha, second"):
         things().get("alpa")
 
 

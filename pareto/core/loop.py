@@ -120,10 +120,8 @@ def train(
         fused=device.type in ("cpu", "cuda"),
     )
     torch.manual_seed(seed)
-    start, tokens = _resume(hooks.checkpoints, names, parameters, optimizer)
+    start, tokens, counted, sums = _resume(hooks.checkpoints, names, parameters, optimizer)
     model.train()
-    sums: dict[str, Tensor] = {}
-    counted = 0
     figures: dict[str, float] = {}
     for step in range(start, total):
         batch = sampler.batch(step)
@@ -171,7 +169,8 @@ def train(
             for callback in hooks.callbacks:
                 callback(figures)
         if hooks.checkpoints is not None and not last and (step + 1) % config.checkpoint_every == 0:
-            _save(hooks.checkpoints, step + 1, tokens, names, parameters, optimizer)
+            facts = {"tokens": tokens, "counted": counted}
+            _save(hooks.checkpoints, step + 1, facts, sums, names, parameters, optimizer)
     model.eval()
     return TrainResult(total, tokens, figures)
 
@@ -208,18 +207,19 @@ def _check_finite(figures: Mapping[str, float]) -> None:
 def _save(
     checkpoints: Checkpoints,
     step: int,
-    tokens: int,
+    facts: Mapping[str, int],
+    sums: Mapping[str, Tensor],
     names: list[str],
     parameters: list[Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    tensors = {}
+    tensors = {f"sums/{name}": value for name, value in sums.items()}
     for name, parameter in zip(names, parameters):
         tensors[f"parameter/{name}"] = parameter.detach()
         for key, value in optimizer.state[parameter].items():
             tensors[f"optimizer/{key}/{name}"] = value
     random_tensors, random_facts = capture_random_state()
-    checkpoints.save(step, {**tensors, **random_tensors}, {"tokens": tokens, "random": random_facts})
+    checkpoints.save(step, {**tensors, **random_tensors}, {**facts, "random": random_facts})
 
 
 def _resume(
@@ -227,19 +227,24 @@ def _resume(
     names: list[str],
     parameters: list[Tensor],
     optimizer: torch.optim.Optimizer,
-) -> tuple[int, int]:
+) -> tuple[int, int, int, dict[str, Tensor]]:
+    """(finished steps, tokens, examples since the last logged step, sums of their figures)."""
     found = checkpoints.latest() if checkpoints is not None else None
     if found is None:
-        return 0, 0
+        return 0, 0, 0, {}
     step, tensors, facts = found
     with torch.no_grad():
         for name, parameter in zip(names, parameters):
             parameter.copy_(tensors[f"parameter/{name}"])
             prefix, suffix = "optimizer/", f"/{name}"
             optimizer.state[parameter] = {
-                key[len(prefix) : -len(suffix)]: value.to(parameter.device) if value.ndim else value
+                key[len(prefix) : -len(suffix)]: value.to(parameter.device)
+                if value.ndim or optimizer.defaults["fused"]  # a fused optimiser counts steps on the device
+                else value
                 for key, value in tensors.items()
                 if key.startswith(prefix) and key.endswith(suffix)
             }
     restore_random_state(tensors, facts["random"])
-    return step, int(facts["tokens"])
+    device = parameters[0].device
+    sums = {k.removeprefix("sums/"): v.to(device) for k, v in tensors.items() if k.startswith("sums/")}
+    return step, int(facts["tokens"]), int(facts.get("counted", 0)), sums

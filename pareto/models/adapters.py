@@ -73,9 +73,8 @@ def save_policy(model: Any, folder: Path) -> str:
     """
     if hasattr(model, "peft_config"):
         for config in model.peft_config.values():
-            config.base_model_name_or_path = (
-                None  # the run folder knows its base; a path of this machine helps nobody
-            )
+            # The run folder knows its base; a path of this machine helps nobody, and None would make PEFT fill one in.
+            config.base_model_name_or_path = ""
         model.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # an empty model-card template
         return "adapter"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pareto
 
-PAIRS = (25_000, 100_000, 400_000)
-STEPS = (800, 2400)
+PAIRS = (20_000, 200_000)
+STEPS = (600, 1800)
 CONFIG = Path("configs/demo.yaml")
 REPORT = Path("reports/lab_limits")
 
