@@ -56,6 +56,33 @@ def test_a_reply_does_not_depend_on_its_neighbours(model, top_p):
     assert [sampled([p], 1)[0] for p in tiny.PROMPTS] == together
 
 
+def test_rows_that_are_done_leave_and_the_others_go_on(model):
+    prompts = [[1, 5 + i, *range(20, 20 + i % 4)] for i in range(16)]
+    ends, sampling = frozenset(range(3, 300, 5)), Sampling(max_new_tokens=16, batch_size=16)
+
+    def sampled(some):
+        return generate_ids(model, some, sampling, ends=ends, pad=0, seed=2)
+
+    together = sampled(prompts)
+    assert len({len(row) for row in together}) > 3  # they end at different times
+    assert together == [sampled([p])[0] for p in prompts]
+
+
+def test_models_with_absolute_positions_start_every_row_at_its_first_token():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=300, n_embd=32, n_layer=2, n_head=2, n_positions=64, eos_token_id=2, bos_token_id=1
+    )
+    gpt = GPT2LMHeadModel(config).eval()
+    for p in gpt.parameters():
+        p.data *= 5
+    prompts = encode_prompts(tiny.tokenizer(), tiny.PROMPTS)
+    got = ids_of(gpt, tiny.PROMPTS, Sampling(max_new_tokens=8, temperature=0.0))
+    assert got == [greedy_by_hand(gpt, p, 8, {2}) for p in prompts]
+
+
 def test_a_longer_reply_starts_with_the_shorter_one(model):
     short = ids_of(model, tiny.PROMPTS, Sampling(max_new_tokens=5))
     long = ids_of(model, tiny.PROMPTS, Sampling(max_new_tokens=16))
@@ -97,6 +124,8 @@ def test_choose_inverts_the_distribution_function():
     assert choose(logits, draws, Sampling(top_p=0.6)).tolist() == [0, 0, 0, 2, 2, 2]
     assert choose(logits, draws, Sampling(temperature=0.0)).tolist() == [0] * 6
     assert choose(logits, draws, Sampling(top_p=1e-9)).tolist() == [0] * 6
+    impossible_first = torch.tensor([[float("-inf"), 0.0]])
+    assert choose(impossible_first, torch.zeros(1, dtype=torch.float64), Sampling()).tolist() == [1]
 
 
 def test_broken_logits_are_an_error():
@@ -107,12 +136,12 @@ def test_broken_logits_are_an_error():
 def test_an_end_token_ends_a_reply_and_only_it(model):
     tokenizer = tiny.tokenizer()
     plain = ids_of(model, tiny.PROMPTS, Sampling(max_new_tokens=12, temperature=0.0))
-    stop = plain[0][3]
+    stop, before = plain[0][3], model.generation_config.eos_token_id
     model.generation_config.eos_token_id = [stop]
     try:
         replies = generate(model, tokenizer, tiny.PROMPTS, Sampling(max_new_tokens=12, temperature=0.0))
     finally:
-        model.generation_config.eos_token_id = None
+        model.generation_config.eos_token_id = before
     for reply, whole in zip(replies, plain):
         cut = next((i + 1 for i, t in enumerate(whole) if t in (stop, tokenizer.eos_token_id)), len(whole))
         assert tuple(reply.ids.tolist()) == whole[:cut]
