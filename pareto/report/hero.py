@@ -30,7 +30,7 @@ def hero(run: RunReport, level: int) -> Markup:
             " " if interval else None,
             tag("span", f"95 % interval {interval}", class_="interval") if interval else None,
         ),
-        [tag("p", fact, class_="fact") for fact in run.verdict.facts],
+        [tag("p", fact.replace(" %", "\u00a0%"), class_="fact") for fact in run.verdict.facts],
         [tag("p", flag, class_="flag") for flag in run.verdict.flags],
         _figures(run),
         class_="hero",

@@ -54,9 +54,10 @@ def policy_table(r: int, run: RunReport, objectives: Objectives) -> Markup | Non
         [
             shown,
             note(
-                "Dominated policies are grey. Choose a header to sort; move along the rows with the arrow keys. Knee: how "
+                "Dominated policies are grey. " if any(not p.non_dominated for p in rows) else None,
+                "Choose a header to sort; move along the rows with the arrow keys. Knee: how "
                 "far a policy stands beyond the straight line between the ends of the front, each objective scaled to "
-                "its range."
+                "its range.",
             ),
             _trade_offs(run, objectives),
         ]

@@ -16,7 +16,7 @@ from pareto.state.checkpoint import Checkpoints
 from tests.core import small
 
 TABLE = small.table((3, 1, 7, 2), ((1, 4, 2), (6, 1, 1), (3, 9, 5), (2, 2, 8)))
-EXAMPLES = np.array([[0, 1], [2, 0], [1, 2], [3, 4], [5, 3], [4, 5], [6, 7], [8, 6], [9, 10], [11, 9]])
+EXAMPLES = np.array([[0, 1], [0, 2], [1, 2], [3, 4], [3, 5], [4, 5], [6, 7], [6, 8], [9, 10], [9, 11]])
 CONFIG = TrainConfig(steps=6, batch_size=4, accumulation=2, lr=0.01, log_every=1, checkpoint_every=1)
 LN2 = math.log(2.0)
 MODELS = {

@@ -31,6 +31,7 @@ def test_concordance_and_reversal_by_hand() -> None:
     assert largest_reversal(weights, values) == pytest.approx(0.5)
     assert largest_reversal(np.arange(3.0), np.arange(3.0)) == 0.0
     assert concordance(np.ones(3), np.arange(3.0)) is None
+    assert concordance(np.array([0.0, 1.0]), np.array([2.0, 2.0])) == 1.0  # as much is no reversal
 
 
 def test_less_of_a_minimised_objective_is_more_delivered() -> None:

@@ -149,7 +149,9 @@ def test_more_weights_and_seeds_do_only_what_is_missing(study: Any, tmp_path: Pa
     assert (outcome.n_new, outcome.n_done) == (1 + 6, 13)
     whole = go(study("weights.kind=random", "weights.n=6", "seeds=[0, 1]"), tmp_path / "fresh")
     many = outcome.front
-    assert many["ref_point"] == few["ref_point"] != whole["ref_point"]  # frozen before the second seed was there
+    assert (
+        many["ref_point"] == few["ref_point"] != whole["ref_point"]
+    )  # frozen before the second seed was there
     assert [p["id"] for p in many["policies"]] == [p["id"] for p in whole["policies"]]
     assert manifest.verify(tmp_path / "run") == []
 
