@@ -121,7 +121,7 @@ def train(
     )
     torch.manual_seed(seed)
     start, tokens, counted, sums = _resume(hooks.checkpoints, names, parameters, optimizer)
-    hooks.progress(start, total, {"tokens": tokens})  # what a checkpoint holds already is not lost work
+    hooks.progress(start, total, {"step": start, "tokens": tokens})  # what a checkpoint holds already is not lost work
     model.train()
     figures: dict[str, float] = {}
     for step in range(start, total):

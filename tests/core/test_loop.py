@@ -172,7 +172,7 @@ def test_callers_hear_of_every_logged_step(reference):
     )
     result, _ = run("full", reference, config, hooks=hooks)
     assert [row["step"] for row in logged] == [2, 4, 5]
-    assert shown == [(2, 5, 2), (4, 5, 4), (5, 5, 5)]
+    assert shown == [(0, 5, 0), (2, 5, 2), (4, 5, 4), (5, 5, 5)]
     assert called == logged
     assert result.figures == logged[-1]
     assert result.steps == 5
