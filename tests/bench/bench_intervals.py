@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import time
 from pathlib import Path
 
 import moocore
@@ -108,28 +107,56 @@ def simulate(front, m: int, noise: float, sweep: str, trials: int, resamples: in
     }
 
 
+STUDIES = [
+    (front, m, noise, sweep)
+    for sweep in ("plain", "adaptive", "adaptive, same units")
+    for noise in (0.1, 0.03)
+    for m in (3, 2)
+    for front in (straight, sphere)
+]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, default=500)
-    parser.add_argument("--resamples", type=int, default=300)
+    parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
-    started, rows = time.time(), []
-    for front in (sphere, straight):
-        for m in (2, 3):
-            for noise in (0.03, 0.1):
-                for sweep in ("plain", "adaptive", "adaptive, same units"):
-                    trials = args.trials // 5 if sweep.endswith("same units") else args.trials
-                    rows.append(simulate(front, m, noise, sweep, trials, args.resamples))
-                    print(" ".join(f"{k}={v:.3f}" if isinstance(v, float) else str(v) for k, v in rows[-1].items()), flush=True)  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
+    settings = {"trials": args.trials, "units": UNITS, "shared_variance": SHARED, "resamples": args.resamples, "level": 0.95, "noise": "Student's t, 5 degrees of freedom"}  # fmt: skip
     machine = {"platform": platform.platform(), "numpy": np.__version__, "moocore": moocore.__version__}
-    settings = {"units": UNITS, "shared_variance": SHARED, "resamples": args.resamples, "level": 0.95, "noise": "Student's t, 5 degrees of freedom"}  # fmt: skip
-    document = {"format": 1, "settings": settings, "machine": machine, "seconds": round(time.time() - started), "rows": rows}  # fmt: skip
-    (args.out / "coverage.json").write_text(json.dumps(document, indent=1) + "\n")
-    (args.out / "coverage.md").write_text(markdown(document))
+    rows = finished(args.out / "coverage.json", settings)
+    for front, m, noise, sweep in STUDIES:
+        if any(
+            (r["front"], r["m"], r["noise"], r["sweep"]) == (front.__name__, m, noise, sweep) for r in rows
+        ):
+            continue
+        # a fifth of the trials is enough to show what not to do
+        trials = args.trials // 5 if sweep.endswith("same units") else args.trials
+        rows.append(simulate(front, m, noise, sweep, trials, args.resamples))
+        print(
+            " ".join(f"{k}={v:.3f}" if isinstance(v, float) else str(v) for k, v in rows[-1].items()),
+            flush=True,
+        )
+        document = {
+            "format": 1,
+            "settings": settings,
+            "machine": machine,
+            "studies": len(STUDIES),
+            "rows": rows,
+        }
+        (args.out / "coverage.json").write_text(json.dumps(document, indent=1) + "\n")
+        (args.out / "coverage.md").write_text(markdown(document))
+
+
+def finished(path: Path, settings: dict) -> list[dict]:
+    """Rows of an earlier run with the same settings: a run that was stopped goes on where it was."""
+    if not path.is_file():
+        return []
+    before = json.loads(path.read_text())
+    return before["rows"] if before["settings"] == settings else []
 
 
 def markdown(document: dict) -> str:
@@ -137,6 +164,8 @@ def markdown(document: dict) -> str:
         "# Do 95 % intervals of hypervolume hold the truth?",
         "",
         "Made by `python tests/bench/bench_intervals.py`. " + ", ".join(f"{k}: {v}" for k, v in document["settings"].items()) + ".",
+        f"{len(document['rows'])} of {document['studies']} studies; the same command goes on where it stopped.",
+        "",
         "Noise: standard error of a policy's mean in shares of each objective's range. Width, naive and corrected figures in "
         "shares of the true hypervolume of the policies that were run.",
         "",

@@ -19,8 +19,7 @@ from pareto.front import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::pareto.front.OutsideReferenceWarning")
-settings.register_profile("laws", deadline=None, max_examples=80, derandomize=True, database=None)
-settings.load_profile("laws")
+laws = settings(deadline=None, max_examples=80, derandomize=True, database=None)
 
 # a coarse grid of numbers, so that ties, copies and degenerate sets come up all the time; exact in floating point
 NUMBERS = st.integers(-8, 24).map(lambda k: k / 8)
@@ -35,18 +34,21 @@ def fronts(draw: st.DrawFn, m: int | None = None, most: int = 8) -> np.ndarray:
 close = dict(rel=1e-9, abs=1e-12)
 
 
+@laws
 @given(fronts(), st.data())
 def test_more_points_never_have_less(points, data):
     extra = data.draw(arrays(np.float64, (1, points.shape[1]), elements=NUMBERS))
     assert hypervolume(np.r_[points, extra], 0) >= hypervolume(points, 0) - 1e-12
 
 
+@laws
 @given(fronts(), st.data())
 def test_raising_a_point_never_lowers_it(points, data):
     lift = data.draw(arrays(np.float64, points.shape, elements=st.integers(0, 8).map(lambda k: k / 8)))
     assert hypervolume(points + lift, 0) >= hypervolume(points, 0) - 1e-12
 
 
+@laws
 @given(fronts(), st.randoms(use_true_random=False))
 def test_order_of_points_and_of_objectives_does_not_matter(points, random):
     rows, columns = list(range(len(points))), list(range(points.shape[1]))
@@ -58,11 +60,13 @@ def test_order_of_points_and_of_objectives_does_not_matter(points, random):
     )
 
 
+@laws
 @given(fronts(), NUMBERS)
 def test_moving_everything_changes_nothing(points, step):
     assert hypervolume(points + step, step) == pytest.approx(hypervolume(points, 0), **close)
 
 
+@laws
 @given(fronts(), st.data())
 def test_stretching_an_objective_stretches_the_volume(points, data):
     factors = data.draw(
@@ -72,6 +76,7 @@ def test_stretching_an_objective_stretches_the_volume(points, data):
     assert hypervolume(points * factors, 0) == pytest.approx(expected, **close)
 
 
+@laws
 @given(fronts())
 def test_directions_are_mirrors(points):
     m = points.shape[1]
@@ -80,6 +85,7 @@ def test_directions_are_mirrors(points):
     assert hypervolume(points * signs, 0, directions=turned) == hypervolume(points, 0)
 
 
+@laws
 @given(fronts(), st.data())
 def test_a_union_has_at_most_the_sum_and_at_least_the_larger(points, data):
     others = data.draw(fronts(m=points.shape[1]))
@@ -87,6 +93,7 @@ def test_a_union_has_at_most_the_sum_and_at_least_the_larger(points, data):
     assert max(a, b) - 1e-9 <= both <= a + b + 1e-9
 
 
+@laws
 @given(fronts(m=3), fronts(m=3), st.data())
 def test_a_point_adds_less_to_a_larger_set(points, others, data):
     extra = data.draw(arrays(np.float64, (1, 3), elements=NUMBERS))
@@ -95,6 +102,7 @@ def test_a_point_adds_less_to_a_larger_set(points, others, data):
     assert large <= small + 1e-9
 
 
+@laws
 @given(fronts())
 def test_copies_and_dominated_points_add_nothing(points):
     behind = np.r_[points, points, points - 0.125]
@@ -102,6 +110,7 @@ def test_copies_and_dominated_points_add_nothing(points):
     assert hypervolume(points[non_dominated(points)], 0) == pytest.approx(hypervolume(points, 0), **close)
 
 
+@laws
 @given(fronts())
 def test_contributions_are_shares_of_the_whole(points):
     shares = hypervolume_contributions(points, 0)
@@ -115,12 +124,14 @@ def test_contributions_are_shares_of_the_whole(points):
         )
 
 
+@laws
 @given(fronts())
 def test_ranks_and_mask_agree(points):
     ranks = non_dominated_ranks(points)
     np.testing.assert_array_equal(ranks == 0, non_dominated(points))
 
 
+@laws
 @given(fronts(most=6))
 def test_mixtures_add_and_never_take(points):
     if points.shape[1] > 4:
@@ -132,6 +143,7 @@ def test_mixtures_add_and_never_take(points):
     assert again == pytest.approx(mixed, rel=1e-7, abs=1e-9)  # a mixture of mixtures is one already
 
 
+@laws
 @given(fronts(), st.integers(0, 9))
 def test_greedy_subsets_keep_their_guarantee(points, k):
     chosen = hypervolume_subset(points, 0, k)
@@ -141,7 +153,7 @@ def test_greedy_subsets_keep_their_guarantee(points, k):
         assert hypervolume(points[chosen], 0) >= best_one - 1e-12
 
 
-@settings(max_examples=25)
+@settings(laws, max_examples=25)
 @given(fronts(most=5), st.data())
 def test_better_sets_read_better_by_every_compliant_indicator(points, data):
     m = points.shape[1]
