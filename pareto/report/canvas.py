@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, ScalarFormatter
 
 INK, MUTED, HAIR, FAINT, ACCENT = "#1e2429", "#626c75", "#e2e2dc", "#b4babf", "#0d6c78"
+PAPER = "#fdfdfb"
 RUNS = ("#0d6c79", "#b4541a", "#5a4fa3", "#3f7d2c", "#a3316f", "#7a6412")
 """One colour a run, told apart also by marker; darker than needed on white, so that thin lines hold."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -165,6 +166,18 @@ def inline(fig: Figure, label: str, css: str = "", axes_at: str | None = None) -
     root.attrib.update({key: value for key, value in (("class", css), ("data-axes", axes_at)) if value})
     _copy(drawn, root)
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+
+
+def standalone(fig: Figure) -> str:
+    """The figure as an SVG file of its own, in the light theme, its text as outlines: the same everywhere.
+
+    Args:
+        fig: drawn inside `theme()`, where this is called too.
+    """
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "path"}):
+        fig.savefig(buffer, format="svg", facecolor=PAPER, metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def _copy(source: ElementTree.Element, target: ElementTree.Element) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from pareto.errors import ArtifactError
 from pareto.objectives import Objective, Objectives
-from pareto.report import figures
+from pareto.report import canvas, figures
 from pareto.report.building import build
 from pareto.report.reading import read_run
 from pareto.report.tree import RunReport
@@ -45,12 +42,9 @@ def publish(run: Path | str, folder: Path | str) -> Path:
     one = build([read_run(run)]).runs[0]
     objectives = Objectives(Objective(o.name, o.direction, o.unit) for o in one.objectives)  # type: ignore[arg-type]  # Objective checks it
     if len(objectives) == 2:
-        figure = figures.front(0, one, objectives, 640, 420)
-        figure.set_facecolor("#fdfdfb")
-        picture = io.StringIO()
-        with matplotlib.rc_context({"svg.hashsalt": "pareto", "svg.fonttype": "path"}):
-            figure.savefig(picture, format="svg", metadata={"Date": None})
-        atomic.write_text(folder / "front.svg", picture.getvalue())
+        with canvas.theme():
+            picture = canvas.standalone(figures.front(0, one, objectives, 640, 420))
+        atomic.write_text(folder / "front.svg", picture)
     atomic.write_text(folder / "report.md", markdown(one, front["cost"], front["provenance"]))
     return folder
 

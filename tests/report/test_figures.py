@@ -134,3 +134,14 @@ def test_limits_are_never_empty() -> None:
     for values in ([3.0], [0.0, 0.0], [-1.0, 2.0]):
         low, high = canvas.limits(values)
         assert low < min(values) <= max(values) < high
+
+
+def test_a_picture_of_its_own_holds_its_colours_and_no_page_variables(report: Callable[..., Report]) -> None:
+    run = report("ordinary").runs[0]
+    with canvas.theme():
+        picture = canvas.standalone(figures.front(0, run, objectives_of(run), 640, 420))
+    root = ElementTree.fromstring(picture)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(" not in picture
+    assert canvas.ACCENT in picture
+    assert canvas.HAIR in picture  # the theme's grid, not matplotlib's box
