@@ -121,7 +121,8 @@ def train(
     )
     torch.manual_seed(seed)
     start, tokens, counted, sums = _resume(hooks.checkpoints, names, parameters, optimizer)
-    hooks.progress(start, total, {"step": start, "tokens": tokens})  # what a checkpoint holds already is not lost work
+    # What a checkpoint holds already is not lost work: say so before anything can be killed.
+    hooks.progress(start, total, {"step": start, "tokens": tokens})
     model.train()
     figures: dict[str, float] = {}
     for step in range(start, total):
