@@ -87,16 +87,17 @@ class SingleEnv(_Described, gym.Env[np.ndarray, Any]):
     """One copy of a dynamics as a plain environment; `gymnasium.make` adds the time limit.
 
     Args:
-        render_mode: None; there is nothing to draw.
+        render_mode: None, or "rgb_array" where the class's metadata has it.
         kwargs: arguments of the dynamics.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012  # gymnasium declares it so
 
     def __init__(self, *, render_mode: str | None = None, **kwargs: Any) -> None:
-        if render_mode is not None:
-            raise ConfigError(f"render_mode must be None for {type(self).__name__}; got {render_mode!r}")
-        self.render_mode = None
+        known = (None, *self.metadata["render_modes"])
+        if render_mode not in known:
+            raise ConfigError(f"render_mode of {type(self).__name__} must be in {known}; got {render_mode!r}")
+        self.render_mode = render_mode
         self.dynamics = self.dynamics_class(**kwargs)
         self.metadata = {**self.metadata, "objectives": self.dynamics.objectives.to_json()}
         self.observation_space = self.dynamics.observation_space
@@ -122,6 +123,10 @@ class SingleEnv(_Described, gym.Env[np.ndarray, Any]):
         actions = _checked(np.asarray(action)[None], self._one_action, self.action_space)
         self._state, rewards, terminated = self.dynamics.step(self._state, actions, self._streams)
         return self.dynamics.observe(self._state)[0], rewards[0], bool(terminated[0]), False, {}
+
+    def render(self) -> Any:
+        """Draw the present state, [height, width, 3] uint8, in render mode "rgb_array"."""
+        return None if self.render_mode is None or self._state is None else self.dynamics.picture(self._state)
 
 
 class BatchedEnv(_Described, VectorEnv[np.ndarray, np.ndarray, np.ndarray]):

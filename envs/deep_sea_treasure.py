@@ -12,7 +12,8 @@ from pareto.objectives import Objective, Objectives
 
 from .batched import BatchedEnv, SingleEnv, register
 from .grid import neighbours, positions
-from .tabular import Tables, TabularDynamics
+from .pictures import AGENT, DRAWN, GOLD, ROCK, WATER, tiles
+from .tabular import Cell, Tables, TabularDynamics
 
 Chart = Literal["convex", "concave", "mirrored"]
 
@@ -74,6 +75,15 @@ class SeaDynamics(TabularDynamics):
         )
         self.ref_point = (0.0, -50.0)
         self.gamma = 0.99
+        self._cells = np.where(
+            (treasure > 0)[..., None], GOLD, np.where(free[..., None], WATER, ROCK)
+        ).astype(np.uint8)
+
+    def picture(self, state: Cell) -> np.ndarray:
+        """Draw water, rock, treasures and the submarine."""
+        cells = self._cells.copy()
+        cells.reshape(-1, 3)[state.index[0]] = AGENT
+        return tiles(cells)
 
 
 class DeepSeaTreasure(SingleEnv):
@@ -110,6 +120,7 @@ class DeepSeaTreasure(SingleEnv):
         -mirrored-v0, step for step.
     """
 
+    metadata = DRAWN
     dynamics_class = SeaDynamics
 
 

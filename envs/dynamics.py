@@ -61,3 +61,7 @@ class Dynamics(ABC, Generic[S]):
     def pareto_front(self, gamma: float) -> np.ndarray | None:
         """Exact front [k, m] of discounted returns over deterministic policies, or None where it is not known."""
         return None
+
+    def picture(self, state: S) -> np.ndarray | None:
+        """Draw the first copy, [height, width, 3] uint8, or None where there is nothing to see."""
+        return None

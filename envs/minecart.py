@@ -11,6 +11,7 @@ from gymnasium import spaces
 from pareto.errors import ConfigError
 from pareto.objectives import Objective, Objectives
 
+from . import pictures
 from .batched import BatchedEnv, SingleEnv, register
 from .dynamics import Dynamics
 from .streams import Streams
@@ -152,6 +153,16 @@ class CartDynamics(Dynamics[Cart]):
         np.divide(state.ore, CAPACITY, out=seen[:, 5:7], casting="same_kind")
         return seen
 
+    def picture(self, state: Cart) -> np.ndarray:
+        """Draw the base, the mines in the colours of their ores, and the cart with its nose."""
+        x, y = state.position[0]
+        nose = state.position[0] + 0.025 * _DIRECTION[:, state.heading[0]]
+        richness = YIELDS / YIELDS.max()
+        colours = (255 - richness @ [[0, 120, 215], [215, 120, 0]]).astype(int).tolist()
+        mines = [(mx, my, MINE_RADIUS, tuple(colour)) for (mx, my), colour in zip(MINES, colours)]
+        cart = [(x, y, 0.03, pictures.AGENT), (*nose, 0.012, pictures.GOLD)]
+        return pictures.discs([(0.0, 0.0, BASE_RADIUS, pictures.HOME), *mines, *cart])
+
     def _dig(self, position: np.ndarray, ore: np.ndarray, streams: Streams) -> np.ndarray:
         """Fill standing carts for four frames; noise is drawn only where there is a mine.
 
@@ -264,6 +275,7 @@ class Minecart(SingleEnv):
         the same luck.
     """
 
+    metadata = pictures.DRAWN
     dynamics_class = CartDynamics
 
 

@@ -7,9 +7,10 @@ from gymnasium import spaces
 
 from pareto.objectives import Objective, Objectives
 
+from . import pictures
 from .batched import BatchedEnv, SingleEnv, register
 from .grid import neighbours, positions
-from .tabular import Tables, TabularDynamics
+from .tabular import Cell, Tables, TabularDynamics
 
 SIZE = 5
 GOLD, GEM, HOME = (0, 2), (1, 4), (4, 2)
@@ -59,6 +60,17 @@ class GatheringDynamics(TabularDynamics):
         self.ref_point = (-1.0, -1.0, -2.0)
         self.gamma = 0.99
 
+    def picture(self, state: Cell) -> np.ndarray:
+        """Draw home, enemies, what is left of the treasures, and the agent."""
+        row, column, has_gold, has_gem = self.observe(state)[0]
+        cells = np.full((SIZE, SIZE, 3), pictures.GROUND, dtype=np.uint8)
+        cells[HOME] = pictures.HOME
+        cells[tuple(zip(*ENEMIES))] = pictures.ENEMY
+        cells[GOLD] = pictures.GROUND if has_gold else pictures.GOLD
+        cells[GEM] = pictures.GROUND if has_gem else pictures.GEM
+        cells[row, column] = pictures.AGENT
+        return pictures.tiles(cells, 48)
+
 
 class ResourceGathering(SingleEnv):
     """Fetch gold and a gem from a 5 x 5 grid and bring them home; two cells are guarded.
@@ -97,6 +109,7 @@ class ResourceGathering(SingleEnv):
         MO-Gymnasium's resource-gathering-v0, step for step under the same luck.
     """
 
+    metadata = pictures.DRAWN
     dynamics_class = GatheringDynamics
 
 

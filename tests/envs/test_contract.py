@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from pareto.env_loader import load_envs
-from pareto.errors import ShapeError
+from pareto.errors import ConfigError, ShapeError
 from pareto.objectives import Objectives
 from pareto.rng import generator
 
@@ -71,7 +71,23 @@ def test_has_a_docstring_with_the_fixed_headings_and_a_test_file(env_id):
 def test_passes_gymnasiums_checker_under_a_linear_reward(env_id):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        check_env(Linear(gym.make(env_id).unwrapped), skip_render_check=True)
+        check_env(Linear(gym.make(env_id).unwrapped))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_draws_what_it_says_it_draws(env_id):
+    modes = gym.make(env_id).metadata["render_modes"]
+    for mode in modes:
+        env = gym.make(env_id, render_mode=mode)
+        env.reset(seed=0)
+        first = env.render()
+        assert first.dtype == np.uint8
+        assert first.ndim == 3
+        for action in actions_of(env.action_space, 15, 0):
+            env.step(action)
+        assert (env.render() != first).any(), "the picture does not move"
+    with pytest.raises(ConfigError, match="render_mode"):
+        type(gym.make(env_id).unwrapped)(render_mode="rgb_arry")
 
 
 @pytest.mark.parametrize("env_id", IDS)
