@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    settings = {"trials": args.trials, "units": UNITS, "shared_variance": SHARED, "resamples": args.resamples, "level": 0.95, "noise": "Student's t, 5 degrees of freedom"}  # fmt: skip
+    settings = {"trials": args.trials, "units": UNITS, "shared_variance": SHARED, "resamples": args.resamples, "level": 0.95, "upper end": "moved by the first step of optimism", "noise": "Student's t, 5 degrees of freedom"}  # fmt: skip
     machine = {"platform": platform.platform(), "numpy": np.__version__, "moocore": moocore.__version__}
     rows = finished(args.out / "coverage.json", settings)
     for front, m, noise, sweep in STUDIES:
