@@ -46,5 +46,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the package and what its tests need (minutes where torch has to be downloaded)"
-	@$(INSTALL) -e '.[parquet,test]'
+	@$(INSTALL) -e '.[adaptive,interactive,parquet,test]'
 	@touch $@ $(VENV)/.installed

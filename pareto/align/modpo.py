@@ -25,7 +25,7 @@ from pareto.config import Config
 from pareto.core.loop import TrainConfig
 from pareto.core.losses.mass_anchor import mass_anchor
 from pareto.core.losses.modpo import modpo
-from pareto.core.step import ScoredExamples
+from pareto.core.objective import Objective, ScoredExamples
 from pareto.errors import ConfigError, NumericsError
 from pareto.methods import FITTERS, METHODS
 from pareto.models.adapters import FullFineTuning, LoRA
@@ -103,18 +103,18 @@ class MODPO(Config):
             gap = device_tensor(margin[examples[:, 0]] - margin[examples[:, 1]], context.device)
         ref_logps = device_tensor(reference.logps[examples], context.device)
 
-        def objective(scored: ScoredExamples) -> tuple[Tensor, Mapping[str, Tensor]]:
+        def loss(scored: ScoredExamples) -> tuple[Tensor, Mapping[str, Tensor]]:
             pairs = pair_logps(scored, ref_logps, gap)
-            loss = modpo(pairs, beta=self.beta, objective_weight=float(w[k]))
+            values = modpo(pairs, beta=self.beta, objective_weight=float(w[k]))
             if self.mass_anchor:
-                loss = loss + self.mass_anchor * mass_anchor(pairs)
-            return loss, pair_metrics(pairs, self.beta)
+                values = values + self.mass_anchor * mass_anchor(pairs)
+            return values, pair_metrics(pairs, self.beta)
 
         first_loss = LN2 - self.mass_anchor if gap is None else None
         return fit_policy(
             reference,
             examples,
-            objective,
+            Objective(loss),
             self.training,
             self.adapter,
             cell,

@@ -22,8 +22,8 @@ from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
 from pareto.core.logps import response_logps, sums
 from pareto.core.loop import Hooks, TrainConfig, train
 from pareto.core.losses.base import PairLogps
+from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.reference import cached_logps, logps_key
-from pareto.core.step import Objective, ScoredExamples
 from pareto.data.pairs import PreferencePairs
 from pareto.models.adapters import FullFineTuning, LoRA, attach, save_policy
 from pareto.state import atomic

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from pareto.config import Config
 from pareto.core.logps import make_scorer
+from pareto.core.objective import Objective
 from pareto.core.packing import pack
 from pareto.core.sampler import Sampler
-from pareto.core.step import Objective, backward
+from pareto.core.step import backward
 from pareto.data.pairs import ResponseTable
 from pareto.errors import NumericsError
 from pareto.state.checkpoint import Checkpoints

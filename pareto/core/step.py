@@ -7,37 +7,12 @@ computed twice. This is exact for losses that are sums over examples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from pareto.core.logps import CHUNK_TOKENS, Scorer, target_logps
+from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.packing import PackedRows
-
-
-@dataclass(frozen=True)
-class ScoredExamples:
-    """What a loss sees of some examples of a batch.
-
-    Args:
-        token_logps: [n] float32, nats, response tokens one after the other.
-        token_response: [n] int64 in 0..B*K-1, ascending.
-        logps: [B, K] float32, sums over response tokens.
-        lengths: [B, K] float32, response tokens.
-        index: [B] int64, position of each example in the data set.
-    """
-
-    token_logps: Tensor
-    token_response: Tensor
-    logps: Tensor
-    lengths: Tensor
-    index: Tensor
-
-
-Objective = Callable[[ScoredExamples], tuple[Tensor, Mapping[str, Tensor]]]
-"""Scored examples -> ([B] loss in nats, not reduced; {metric: [B]} without gradient)."""
 
 
 def backward(
@@ -68,7 +43,7 @@ def backward(
     figures: dict[str, Tensor] = {}
     for examples, tokens in _chunks(rows, chunk_tokens):
         with torch.enable_grad():
-            loss, metrics = objective(_score(scorer, rows, leaf, index, examples, tokens))
+            loss, metrics = objective.loss(_score(scorer, rows, leaf, index, examples, tokens))
             summed = loss.sum() / divisor
         summed.backward()
         total += summed.detach()
@@ -84,7 +59,9 @@ def evaluate(
 ) -> Tensor:
     """[B] per-example losses without gradients."""
     hidden = scorer.hidden(rows)
-    parts = [objective(_score(scorer, rows, hidden, index, e, t))[0] for e, t in _chunks(rows, chunk_tokens)]
+    parts = [
+        objective.loss(_score(scorer, rows, hidden, index, e, t))[0] for e, t in _chunks(rows, chunk_tokens)
+    ]
     return torch.cat(parts)
 
 

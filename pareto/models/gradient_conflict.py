@@ -12,8 +12,9 @@ from torch import Tensor
 
 from pareto import rng
 from pareto.core.logps import make_scorer
+from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.packing import pack
-from pareto.core.step import ScoredExamples, backward
+from pareto.core.step import backward
 from pareto.data.pairs import PreferencePairs
 from pareto.models.adapters import LoRA, attach
 
@@ -86,7 +87,7 @@ def _gradient(model: Any, pairs: PreferencePairs, examples: np.ndarray, batch_pa
             share_prompts=scorer.share_prompts,
             device=device,
         )
-        backward(scorer, rows, torch.arange(len(batch), device=device), difference, divisor=1.0)
+        backward(scorer, rows, torch.arange(len(batch), device=device), Objective(difference), divisor=1.0)
     flat = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten().double().cpu() for p in parameters]
     model.zero_grad(set_to_none=True)
     return torch.cat(flat).numpy()

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from pareto.core.logps import response_logps, sums
 from pareto.core.loop import Hooks, TrainConfig, rate, train
+from pareto.core.objective import Objective
 from pareto.errors import NumericsError
 from pareto.state.checkpoint import Checkpoints
 from tests.core import small
@@ -37,12 +38,12 @@ def reference():
 
 
 def dpo(reference):
-    def objective(scored):
+    def loss(scored):
         ratio = scored.logps - reference[scored.index]
         gap = ratio[:, 0] - ratio[:, 1]
         return -F.logsigmoid(0.5 * gap), {"gap": gap.detach()}
 
-    return objective
+    return Objective(loss)
 
 
 def weights(model):

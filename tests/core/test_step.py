@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pareto.core.logps import Scorer, make_scorer
+from pareto.core.objective import Objective
 from pareto.core.packing import pack
 from pareto.core.step import backward, evaluate
 from tests.core import small
@@ -24,13 +25,16 @@ def table():
     return small.table()
 
 
-def objective(scored):
+def loss(scored):
     """DPO and a term of lengths and single tokens, so that everything a loss sees matters."""
     ratio = scored.logps - REF.to(scored.logps.dtype)[scored.index]
     squares = torch.zeros_like(scored.logps).flatten()
     squares = squares.index_add(0, scored.token_response, scored.token_logps**2).view_as(scored.logps)
-    loss = -F.logsigmoid(BETA * (ratio[:, 0] - ratio[:, 1])) + 0.1 * (squares / scored.lengths).sum(1)
-    return loss, {"chosen": ratio[:, 0]}
+    values = -F.logsigmoid(BETA * (ratio[:, 0] - ratio[:, 1])) + 0.1 * (squares / scored.lengths).sum(1)
+    return values, {"chosen": ratio[:, 0]}
+
+
+OBJECTIVE = Objective(loss)
 
 
 def ordinary(model, table, examples=EXAMPLES):
@@ -68,7 +72,7 @@ def gradient_by_backward(model, table, *, micro=1, chunk_tokens=4096, share=None
             scorer,
             rows,
             torch.from_numpy(part),
-            objective,
+            OBJECTIVE,
             divisor=len(EXAMPLES),
             chunk_tokens=chunk_tokens,
         )
@@ -138,7 +142,7 @@ def test_gradients_are_added_to_what_is_there(table):
     once = gradient_by_backward(model, table)[1]
     scorer = make_scorer(model)
     rows = pack(table, EXAMPLES, pad_token_id=0)
-    backward(scorer, rows, torch.arange(5), objective, divisor=5)
+    backward(scorer, rows, torch.arange(5), OBJECTIVE, divisor=5)
     assert (gradient(model) - 2 * once).norm() / once.norm() <= 1e-5
 
 
@@ -155,7 +159,7 @@ def test_half_precision_gradients_point_the_same_way(table):
 def test_losses_without_gradients(chunk_tokens, table):
     model = small.llama()
     rows = pack(table, EXAMPLES, pad_token_id=0)
-    got = evaluate(make_scorer(model), rows, torch.arange(5), objective, chunk_tokens=chunk_tokens)
+    got = evaluate(make_scorer(model), rows, torch.arange(5), OBJECTIVE, chunk_tokens=chunk_tokens)
     want = ordinary(copy.deepcopy(model).double(), table).detach()
     assert not got.requires_grad
     torch.testing.assert_close(got.double(), want, atol=2e-5, rtol=1e-5)
@@ -164,7 +168,7 @@ def test_losses_without_gradients(chunk_tokens, table):
 def test_metrics_are_sums_over_the_batch(table):
     model = small.llama()
     rows = pack(table, EXAMPLES, pad_token_id=0)
-    figures = backward(make_scorer(model), rows, torch.arange(5), objective, divisor=5, chunk_tokens=6)[1]
+    figures = backward(make_scorer(model), rows, torch.arange(5), OBJECTIVE, divisor=5, chunk_tokens=6)[1]
     logps = small.plain_logps(model, table)
     ends = table.responses.offsets
     chosen = sum(logps[ends[r] : ends[r + 1]].sum() for r in EXAMPLES[:, 0]) - float(REF[:, 0].sum())

@@ -11,7 +11,7 @@ from pydantic import Field
 from pareto import rng
 from pareto.config import Config
 from pareto.core.loop import Hooks, TrainConfig, TrainResult, train
-from pareto.core.step import ScoredExamples
+from pareto.core.objective import Objective, ScoredExamples
 from pareto.data.pairs import PreferencePairs, Ragged, ResponseTable
 from pareto.objectives import Objectives
 from pareto.tasks.lab import language
@@ -79,7 +79,7 @@ def fit_reference(
         model,
         table,
         np.arange(config.corpus)[:, None],
-        negative_log_likelihood,
+        Objective(negative_log_likelihood),
         config.train,
         seed=seed,
         hooks=hooks,

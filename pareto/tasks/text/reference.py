@@ -16,8 +16,8 @@ from pareto.cells import FitContext
 from pareto.config import Config
 from pareto.core.logps import response_logps, sums
 from pareto.core.loop import Hooks, TrainConfig, TrainResult, train
+from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.reference import cached_logps, logps_key, model_sha256
-from pareto.core.step import ScoredExamples
 from pareto.data.pairs import PreferencePairs
 from pareto.data.preferences import Preferences
 from pareto.data.texts import Chat, Text, plain
@@ -68,7 +68,7 @@ def fine_tune(
         trained,
         pairs.table,
         responses[:, None],
-        negative_log_likelihood,
+        Objective(negative_log_likelihood),
         config.training,
         seed=seed,
         dtype=context.dtype,
