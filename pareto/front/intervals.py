@@ -121,8 +121,8 @@ def indicator_interval(
 
     The same resample of units serves all policies. A figure that takes the best of noisy points reads too high, higher
     still on resamples, and higher again on resamples of these: continued backwards to no noise at all, the steps estimate
-    the optimism, and the interval is moved down by it. Its tails are those of the resamples about their mean, widened for
-    few units and by a quarter for what the optimism itself is uncertain by.
+    the optimism. The lower end is moved down by it, the upper end by the first step only, which is sure. The tails are those
+    of the resamples about their mean, widened for few units and by a quarter for what the optimism is uncertain by.
 
     Args:
         scores: [n_policies, n_units, m] per-unit scores, oriented (larger is better); unit i is the same prompt or episode
@@ -172,9 +172,11 @@ def _bootstrap(
     ]
     once, twice = np.array(pairs).T ** (1 / root)
     straight = value ** (1 / root)
-    centre = straight - _extrapolate(straight, once.mean(), twice.mean())
+    optimism = _extrapolate(straight, once.mean(), twice.mean())
+    step = min(optimism, once.mean() - straight)  # what is sure of it: the upper end comes down by no more
     tails = np.quantile(once, [(1 + level) / 2, (1 - level) / 2]) - once.mean()
-    ends = [centre, *(centre - WIDEN * _few_units(units, level) * tails)]
+    away = WIDEN * _few_units(units, level) * tails
+    ends = [straight - optimism, straight - optimism - away[0], straight - step - away[1]]
     if root > 1:
         ends = [max(x, 0.0) ** root for x in ends]
     corrected, low, high = (float(x) for x in ends)
