@@ -38,13 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pareto.errors import UsageError
+    from pareto.front import Requirement
     from pareto.report import build, publish, read_run, save
-    from pareto.report.requirements import check, parse
+    from pareto.report.requirements import check
     from pareto.report.writing import page_path
 
     if args.publish and len(args.folders) != 1:
         raise UsageError(f"--publish takes one run folder; got {len(args.folders)}")
-    requirements = [parse(text) for text in args.require]
+    requirements = [Requirement.parse(text) for text in args.require]
     target = page_path(args.folders, args.out)
     report = build([read_run(folder) for folder in args.folders])
     path = save(report, target)

@@ -46,27 +46,37 @@ class Requirement:
         worst = figure - error if self.relation.startswith(">") else figure + error
         return bool(_HOLDS[self.relation](worst, self.bound))
 
+    def broken(self, figures: Mapping[str, float | None]) -> str:
+        """Say what is wrong with figures held to this; "" where it is kept.
+
+        A figure's `<name>_error` counts against it, and a figure that is None, hence not known, keeps no bound.
+        """
+        figure = figures.get(self.name)
+        if figure is None:
+            return f"{self} is required; {self.name} is not known"
+        error = figures.get(f"{self.name}_error") or 0.0
+        if self.holds(figure, error):
+            return ""
+        give = f" +- {error:.2g}" if error else ""
+        return f"{self} is required; {self.name} is {figure:.10g}{give}"
+
     def __str__(self) -> str:
         return f"{self.name}{self.relation}{self.bound:g}"
 
 
-def check_requirements(figures: Mapping[str, float], requirements: Sequence[Requirement]) -> None:
+def check_requirements(figures: Mapping[str, float | None], requirements: Sequence[Requirement]) -> None:
     """Hold figures to what is required of them; where a figure has a `<name>_error`, that counts against it.
 
     Raises:
         UsageError: a requirement on a figure that is not there.
         RequirementError: not met; says which figure stands against which bound.
     """
-    broken = []
     for requirement in requirements:
-        name = requirement.name
-        if name not in figures:
+        if requirement.name not in figures:
+            near = did_you_mean(requirement.name, figures)
             raise UsageError(
-                f"no figure {name!r} to require{did_you_mean(name, figures)}; known: {', '.join(figures)}"
+                f"no figure {requirement.name!r} to require{near}; known: {', '.join(figures) or 'none'}"
             )
-        error = figures.get(f"{name}_error", 0.0)
-        if not requirement.holds(figures[name], error):
-            give = f" +- {error:.2g}" if error else ""
-            broken.append(f"{requirement} is required; {name} is {figures[name]:.10g}{give}")
+    broken = [message for requirement in requirements if (message := requirement.broken(figures))]
     if broken:
         raise RequirementError("; ".join(broken))

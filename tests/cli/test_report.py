@@ -49,7 +49,7 @@ def test_a_requirement_that_does_not_hold_leaves_the_report(pareto: Command, run
     figure = json.loads((run / "front.json").read_text())["indicators"]["hypervolume"]
     code, _, err = pareto("report", run, "--require", "hypervolume>=100")
     assert code == 4
-    assert f"hypervolume is {figure:.6g}" in err
+    assert f"hypervolume is {figure:.10g}" in err
     assert (run / "report.html").exists()
 
 

@@ -40,3 +40,8 @@ def test_errors_count_against_the_figure():
 def test_figures_that_are_not_there():
     with pytest.raises(UsageError, match="did you mean 'hypervolume'"):
         check_requirements({"hypervolume": 1.0}, [Requirement.parse("hypervolum>=1")])
+
+
+def test_a_figure_that_is_not_known_keeps_no_bound():
+    with pytest.raises(RequirementError, match="hypervolume>=0 is required; hypervolume is not known"):
+        check_requirements({"hypervolume": None}, [Requirement.parse("hypervolume>=0")])

@@ -3,39 +3,11 @@ from collections.abc import Callable
 import pytest
 
 from pareto.errors import RequirementError, UsageError
+from pareto.front import Requirement
 from pareto.report import Report
-from pareto.report.requirements import Requirement, check, parse
+from pareto.report.requirements import check
 
-
-@pytest.mark.parametrize(
-    ("text", "made"),
-    [
-        ("hypervolume>=3", Requirement("hypervolume", ">=", 3.0)),
-        (" sparsity < 1e-2 ", Requirement("sparsity", "<", 0.01)),
-        ("cardinality<=9", Requirement("cardinality", "<=", 9.0)),
-        ("optimality > .9", Requirement("optimality", ">", 0.9)),
-    ],
-)
-def test_forms(text: str, made: Requirement) -> None:
-    assert parse(text) == made
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "hypervolume",
-        "hypervolume=3",
-        "hypervolume>=",
-        "hypervolume>=nan",
-        "a>=b",
-        ">=3",
-        "hypervolume>=inf",
-    ],
-)
-def test_other_forms_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="requirement"):
-        parse(text)
+parse = Requirement.parse
 
 
 def test_met_and_not_met(report: Callable[..., Report]) -> None:
@@ -43,7 +15,7 @@ def test_met_and_not_met(report: Callable[..., Report]) -> None:
     figure = made.runs[0].indicators["hypervolume"]
     check(made, [parse("hypervolume>=1"), parse("optimality_heldout>0.8"), parse("outside_ref_point<=0")])
     check(made, [Requirement("hypervolume", ">=", figure)])
-    with pytest.raises(RequirementError, match=rf"hypervolume>=9 is required; hypervolume is {figure:.6g}"):
+    with pytest.raises(RequirementError, match=rf"hypervolume>=9 is required; hypervolume is {figure:.10g}"):
         check(made, [parse("hypervolume>=9")])
     with pytest.raises(RequirementError):
         check(made, [Requirement("hypervolume", ">", figure)])
