@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,27 @@ from pareto.front import knee_scores, non_dominated, trade_off_rates
 from pareto.objectives import Objectives
 from pareto.policy_set import PolicyRecord
 from pareto.report.comparison import compare
+from pareto.report.further import further_intervals
+from pareto.report.growth import growth, job_of
+from pareto.report.measuring import unit_scores
 from pareto.report.reading import Run, finite
 from pareto.report.samples import POLICIES, along_the_front, sample_rows
 from pareto.report.seeds import across_seeds
 from pareto.report.steering import steering
-from pareto.report.tree import Exact, Interval, ObjectiveInfo, PolicyRow, Report, RunReport, TradeOffRow
+from pareto.report.tree import (
+    Exact,
+    Interval,
+    ObjectiveInfo,
+    PolicyRow,
+    Report,
+    RunReport,
+    StepRow,
+    TradeOffRow,
+)
 from pareto.report.verdict import verdict
+
+STEPS = 40
+"""Most steps along a front of three and more objectives that are listed."""
 
 EXACT_POINTS = 400
 """Most points of the dense exact front kept for drawing: more than a figure can show."""
@@ -59,7 +75,12 @@ def _run_report(run: Run, name: str) -> RunReport:
     indicators = dict(content.get("indicators") or {})
     quarantined, failed = (list(content.get(key) or []) for key in ("quarantined", "failed"))
     seeds = across_seeds(objectives, rows, ref_point)
-    return RunReport(
+    spent = {i: cost for i, cost in run.spent.items() if job_of(i) == i}
+    rows = [
+        replace(row, cost=spent[row.id][1], cost_unit=spent[row.id][0]) if row.id in spent else row
+        for row in rows
+    ]
+    made = RunReport(
         name=name,
         study=str(content.get("study") or name),
         task=content.get("task"),
@@ -74,6 +95,9 @@ def _run_report(run: Run, name: str) -> RunReport:
         exact=_exact(content.get("exact"), objectives),
         steering=steering(objectives, rows),
         trade_offs=_trade_offs(objectives, rows),
+        steps=_steps(objectives, rows),
+        intervals={},
+        growth=None,
         seeds=seeds,
         samples=sample_rows(
             along_the_front(objectives, [p for p in rows if p.id in run.samples], POLICIES), run.samples
@@ -83,6 +107,13 @@ def _run_report(run: Run, name: str) -> RunReport:
         cost=dict(content.get("cost") or {}),
         provenance=dict(content.get("provenance") or {}),
         config=run.config,
+    )
+    units = unit_scores(made, run.scores)
+    ref = None if ref_point is None else objectives.orient(ref_point)
+    return replace(
+        made,
+        intervals=further_intervals(made, units, ref),
+        growth=None if ref is None else growth(made, units, ref),
     )
 
 
@@ -142,6 +173,24 @@ def _trade_offs(objectives: Objectives, rows: Sequence[PolicyRow]) -> list[Trade
     ]
     steps.sort(key=lambda step: float(oriented[step[0], 0]))
     return [TradeOffRow(rows[a].label, rows[b].label, rate) for a, b, rate in steps]
+
+
+def _steps(objectives: Objectives, rows: Sequence[PolicyRow]) -> list[StepRow]:
+    """Steps between neighbours that give more than they take, three objectives and more, the cheapest first."""
+    if len(objectives) < 3 or not rows:
+        return []
+    oriented = objectives.orient(np.array([row.values for row in rows]))
+    best = oriented[non_dominated(oriented)]
+    spread = np.where(np.ptp(best, axis=0) > 0, np.ptp(best, axis=0), 1.0)
+    made = []
+    for t in trade_off_rates(oriented):
+        shares = (oriented[t.b] - oriented[t.a]) / spread
+        gain, loss = float(np.maximum(shares, 0).sum()), float(np.maximum(-shares, 0).sum())
+        a, b = (t.a, t.b) if gain >= loss else (t.b, t.a)
+        changes = objectives.orient(oriented[b] - oriented[a])
+        price = min(gain, loss) / max(gain, loss) if max(gain, loss) > 0 else 1.0
+        made.append(StepRow(rows[a].label, rows[b].label, changes.tolist(), price))
+    return sorted(made, key=lambda step: step.price)[:STEPS]
 
 
 def _interval(pair: Any) -> Interval | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pareto.report import comparison_figures, wording
-from pareto.report.comparison import objectives_of
 from pareto.report.markup import Markup, join, tag
+from pareto.report.measuring import objectives_of
 from pareto.report.parts import Column, large, note, panel, run_key, section, table
 from pareto.report.tree import Comparison, Report, RunReport
 

@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pareto.front import equal_kl, indicator_interval
-from pareto.objectives import Objective, Objectives
+from pareto.front import interquartile_mean, seed_interval
 from pareto.report import wording
+from pareto.report.equal_kl import common_limit, equal_kl_ratio, within_limit
+from pareto.report.growth import COSTS, growth, within
+from pareto.report.measuring import interval, mean_volume, objectives_of, oriented, together, unit_scores
+from pareto.report.pairing import attainment_differences, pairings
 from pareto.report.reading import UnitScores
 from pareto.report.seeds import by_seed, volume
 from pareto.report.tree import Comparison, Contender, Interval, RunReport
-
-COSTS = ("train_tokens", "env_steps", "generated_tokens", "wall_s")
-"""What runs are compared at: the first of these that all of them spent."""
-
-MOST_POINTS, FEW_POINTS = 400, 40
-"""Most policies whose hypervolume is resampled here, up to four objectives and above: beyond, it takes minutes."""
 
 RESAMPLES = 500
 
@@ -43,99 +40,69 @@ def compare(
         return None, ["Not compared: none of the runs has a reference point."]
     ref = objectives.orient(references).min(axis=0)
     cost = next((unit for unit in COSTS if all((run.cost.get(unit) or 0) > 0 for run in runs)), None)
-    units = [_unit_scores(run, s) for run, s in zip(runs, scores)]
-    contenders = [
-        _contender(r, run, ref, cost, units[r], _difference(runs, units, r, ref), _equal_kl(runs, r, ref))
-        for r, run in enumerate(runs)
-    ]
-    verdict = _verdict(runs, contenders)
+    budget = None if cost is None else min(float(run.cost[cost] or 0) for run in runs)
+    limit = common_limit(runs)
+    units = [unit_scores(run, s) for run, s in zip(runs, scores)]
+    contenders = [_contender(runs, units, r, ref, cost, budget, limit) for r in range(len(runs))]
     return Comparison(
-        verdict, objectives.orient(ref).tolist(), contenders, cost, _notes(runs, contenders)
+        verdict=_verdict(runs, contenders),
+        ref_point=objectives.orient(ref).tolist(),
+        contenders=contenders,
+        cost_unit=cost,
+        budget=budget,
+        kl_limit_nats=limit,
+        pairings=pairings(runs, [c.by_seed for c in contenders]),
+        attainment=attainment_differences(runs, ref),
+        notes=_notes(runs, contenders),
     ), []
 
 
-def objectives_of(run: RunReport) -> Objectives:
-    """The run's objectives as the type that knows directions."""
-    return Objectives(Objective(o.name, o.direction, o.unit) for o in run.objectives)  # type: ignore[arg-type]
-
-
 def _contender(
+    runs: Sequence[RunReport],
+    units: Sequence[UnitScores | None],
     r: int,
-    run: RunReport,
     ref: np.ndarray,
     cost: str | None,
-    units: UnitScores | None,
-    difference: tuple[float, Interval] | None,
-    equal_kl_ratio: float | None,
+    budget: float | None,
+    limit: float | None,
 ) -> Contender:
-    oriented = _oriented(run)
+    run, values = runs[r], oriented(runs[r])
     groups = list(by_seed(run.policies).values())
-    value = mean_volume(oriented, groups, ref)
+    by_itself = [volume(values[rows], ref) for rows in groups]
+    value = mean_volume(values, groups, ref)
     kls = [p.kl_nats for p in run.policies if p.kl_nats is not None]
+    difference = _difference(runs, units, r, ref)
+    ratio = equal_kl_ratio(runs, units, r, ref)
+    middle = seed_interval(interquartile_mean, by_itself) if len(groups) > 1 else None
     return Contender(
         run=r,
         hypervolume=value,
-        hypervolume_ci95=_interval(run, value, units, ref),
+        hypervolume_ci95=_interval(run, value, units[r], ref),
         difference=None if difference is None else difference[0],
         difference_ci95=None if difference is None else difference[1],
         policies=len(run.policies),
         seeds=len(groups),
         kl_mean_nats=float(np.mean(kls)) if kls else None,
         kl_max_nats=max(kls, default=None),
-        equal_kl_ratio=equal_kl_ratio,
+        equal_kl_ratio=None if ratio is None else ratio[0],
+        equal_kl_ratio_ci95=None if ratio is None else ratio[1],
         cost=None if cost is None else float(run.cost[cost] or 0),
+        at_equal_cost=None if cost is None or budget is None else within(run, units[r], ref, cost, budget),
+        at_equal_kl=None if limit is None else within_limit(run, units[r], ref, limit),
+        by_seed=by_itself,
+        interquartile_mean=None if middle is None else middle.value,
+        interquartile_mean_ci95=None if middle is None else (middle.low, middle.high),
+        growth=None if cost is None else growth(run, units[r], ref, cost),
     )
 
 
 def _interval(run: RunReport, value: float, units: UnitScores | None, ref: np.ndarray) -> Interval | None:
     """The run's own interval where it holds for this very figure; else one made from its scores per unit."""
-    own, interval = run.indicators.get("hypervolume"), run.indicators.get("hypervolume_ci95")
-    if own is not None and interval and np.isclose(own, value, rtol=1e-9, atol=0.0):
-        return interval[0], interval[1]
-    if units is None or not _bootstrappable(len(units.values), len(ref)):
-        return None
+    own, known = run.indicators.get("hypervolume"), run.indicators.get("hypervolume_ci95")
+    if own is not None and known and np.isclose(own, value, rtol=1e-9, atol=0.0):
+        return known[0], known[1]
     groups = list(by_seed(run.policies).values())
-    made = indicator_interval(units.values, lambda v: mean_volume(v, groups, ref), resamples=RESAMPLES)
-    return made.low, made.high
-
-
-def _oriented(run: RunReport) -> np.ndarray:
-    values = np.array([p.values for p in run.policies]).reshape(-1, len(run.objectives))
-    return objectives_of(run).orient(values)
-
-
-def _bootstrappable(n: int, m: int) -> bool:
-    return n <= (MOST_POINTS if m <= 4 else FEW_POINTS)
-
-
-def mean_volume(oriented: np.ndarray, groups: Sequence[Sequence[int]], ref: np.ndarray) -> float:
-    """Mean over seeds of each seed's own hypervolume: fronts of several seeds are never pooled.
-
-    Args:
-        oriented: [n, m] values, larger is better.
-        groups: rows of each seed.
-        ref: [m] oriented.
-    """
-    volumes = [volume(oriented[list(rows)], ref) for rows in groups]
-    return float(np.mean(volumes)) if volumes else 0.0
-
-
-def _unit_scores(run: RunReport, scores: Mapping[str, UnitScores]) -> UnitScores | None:
-    """Oriented scores of all policies on the same units, [n, n_units, m].
-
-    None where they are not all there, or are not the scores whose means front.json holds.
-    """
-    held = [scores.get(p.id) for p in run.policies]
-    known = [s for s in held if s is not None]
-    if not known or len(known) < len(held):
-        return None
-    ids = known[0].unit_ids
-    if any(not np.array_equal(s.unit_ids, ids) or not np.isfinite(s.values).all() for s in known):
-        return None
-    stacked = np.array([s.values for s in known])
-    if not np.allclose(stacked.mean(axis=1), [p.values for p in run.policies], rtol=1e-6, atol=1e-9):
-        return None
-    return UnitScores(objectives_of(run).orient(stacked), ids)
+    return interval(units, lambda values: mean_volume(values, groups, ref), RESAMPLES)
 
 
 def _difference(
@@ -145,50 +112,17 @@ def _difference(
 
     None for the first run itself, and where the two were not scored on the same units.
     """
-    a, b = units[0], units[r]
-    if r == 0 or a is None or b is None or not np.array_equal(a.unit_ids, b.unit_ids):
+    both = together(units, r)
+    if both is None:
         return None
-    n = len(a.values)
-    if not _bootstrappable(n + len(b.values), len(ref)):
-        return None
+    n = len(runs[0].policies)
     ours, theirs = (list(by_seed(run.policies).values()) for run in (runs[0], runs[r]))
 
     def figure(values: np.ndarray) -> float:
         return mean_volume(values[n:], theirs, ref) - mean_volume(values[:n], ours, ref)
 
-    made = indicator_interval(np.concatenate([a.values, b.values]), figure, resamples=RESAMPLES)
-    return made.value, (made.low, made.high)
-
-
-def _equal_kl(runs: Sequence[RunReport], r: int, ref: np.ndarray) -> float | None:
-    """Hypervolume of run `r` over that of the first at equal KL, the mean over the seeds that both have.
-
-    None where KL is not known, and where less than half of either's policies lie within the KL that both reach: a ratio
-    of two or three policies that happen to lie lowest says nothing.
-    """
-    pair = [[p.kl_nats for p in run.policies if p.kl_nats is not None] for run in (runs[0], runs[r])]
-    if (
-        r == 0
-        or not all(pair)
-        or [len(kls) for kls in pair] != [len(run.policies) for run in (runs[0], runs[r])]
-    ):
-        return None
-    common = min(max(kls) for kls in pair)
-    if any(2 * sum(kl <= common for kl in kls) < len(kls) for kls in pair):
-        return None
-    first, other = (by_seed(run.policies) for run in (runs[0], runs[r]))
-    ratios = [
-        equal_kl(*_priced(runs[r], other[seed]), *_priced(runs[0], first[seed]), ref).ratio
-        for seed in first
-        if seed in other
-    ]
-    return float(np.mean(ratios)) if ratios and np.isfinite(ratios).all() else None
-
-
-def _priced(run: RunReport, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Oriented values and KL of some policies; an estimate of KL below 0 is noise around 0."""
-    kl = np.array([run.policies[i].kl_nats for i in rows], dtype=np.float64)
-    return _oriented(run)[list(rows)], np.maximum(kl, 0.0)
+    made = interval(both, figure, RESAMPLES)
+    return None if made is None else (figure(both.values.mean(axis=1)), made)
 
 
 def _verdict(runs: Sequence[RunReport], contenders: Sequence[Contender]) -> str:

@@ -42,6 +42,7 @@ class Run:
         policies: what front.json holds.
         scores: policy id -> its scores per unit, where they are there.
         samples: policy id -> rows of its samples, where they are there.
+        spent: policy id -> (unit, amount) that its own job spent in training, where its log says so.
         config: text of config.yaml, or None.
     """
 
@@ -49,6 +50,7 @@ class Run:
     policies: PolicySet
     scores: Mapping[str, UnitScores] = field(default_factory=dict)
     samples: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    spent: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     config: str | None = None
 
 
@@ -71,6 +73,7 @@ def read_run(folder: Path | str) -> Run:
         policies=policies,
         scores=_each(ids, folder / "scores", ".npz", lambda path: _read_scores(path, m)),
         samples=_each(ids, folder / "samples", ".jsonl", _read_samples),
+        spent={i: cost for i, cost in _each(ids, folder / "metrics", ".jsonl", _read_spent).items() if cost},
         config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
     )
 
@@ -109,6 +112,27 @@ def _read_samples(path: Path) -> list[dict[str, Any]]:
             raise ArtifactError(f"{path}:{number}: expected an object; got {type(row).__name__}")
         rows.append(row)
     return rows
+
+
+_LOGGED = {"tokens": "train_tokens", "env_steps": "env_steps"}
+"""What a training log counts, and what that is called among the costs of front.json."""
+
+
+def _read_spent(path: Path) -> tuple[str, float] | None:
+    """What the last record of a log counts; None where it counts nothing, or is torn."""
+    last = path.read_bytes().rstrip().rpartition(b"\n")[2]
+    try:
+        record = json.loads(last)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    counted = [
+        (unit, float(record[name]))
+        for name, unit in _LOGGED.items()
+        if isinstance(record.get(name), int | float)
+    ]
+    return next((pair for pair in counted if math.isfinite(pair[1]) and pair[1] > 0), None)
 
 
 def finite(value: Any) -> Any:

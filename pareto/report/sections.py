@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pareto.objectives import Objectives
 from pareto.report import figures, wording
-from pareto.report.comparison import objectives_of
 from pareto.report.front_section import front_section
 from pareto.report.markup import Markup, join, tag
+from pareto.report.measuring import objectives_of
 from pareto.report.parts import Column, facts, large, note, panel, section, table
 from pareto.report.policy_table import policy_table
 from pareto.report.tree import RunReport

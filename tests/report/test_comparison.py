@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pareto.report import Report, build, read_run
-from pareto.report.comparison import mean_volume
+from pareto.report.measuring import mean_volume
 
 
 @pytest.fixture(scope="module")

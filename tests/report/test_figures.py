@@ -9,7 +9,7 @@ import pytest
 
 from pareto.objectives import Objective, Objectives
 from pareto.report import Report, canvas, figures
-from pareto.report.comparison import objectives_of
+from pareto.report.measuring import objectives_of
 from pareto.rng import generator
 
 
