@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from pareto.core.logps import response_logps, sums
-from pareto.core.loop import Hooks, TrainConfig, rate, train
+from pareto.core.loop import Hooks, TrainConfig, train
 from pareto.core.objective import Objective
+from pareto.core.optimizer import rate
 from pareto.errors import NumericsError
 from pareto.state.checkpoint import Checkpoints
 from tests.core import small
