@@ -120,10 +120,10 @@ class Processes:
         size[self.rank] = len(data)
         dist.all_reduce(size)
         mine = torch.zeros(int(size.max()), dtype=torch.uint8, device=self.device)
-        mine[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device)
+        mine[: len(data)] = torch.from_numpy(np.frombuffer(data, np.uint8).copy()).to(self.device)
         parts = [torch.empty_like(mine) for _ in range(self.count)]
         dist.all_gather(parts, mine)
-        return [bytes(p[:n].cpu().numpy()) for p, n in zip(parts, size.tolist())]
+        return [p[:n].cpu().numpy().tobytes() for p, n in zip(parts, size.tolist())]
 
     def _in_buckets(self, tensors: Sequence[Tensor], send: Callable[[Tensor], Any]) -> None:
         if self.count == 1:
