@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pareto.core.losses import LOSSES
-from pareto.core.losses.base import PairLogps, log_odds
+from pareto.core.losses.base import PairLogps, log_odds, needs
 
 
 @LOSSES.register(
     "asft", source="Wang et al. (2024), ASFT, arXiv 2409.10571; form re-derived", status="unverified"
 )
+@needs(reference=False)
 def asft(pairs: PairLogps, *, beta: float = 0.1) -> Tensor:
     """NLL(chosen) - beta (log sigmoid(log odds(chosen)) + log sigmoid(-log odds(rejected))), no reference.
 

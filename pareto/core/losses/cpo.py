@@ -6,12 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pareto.core.losses import LOSSES
-from pareto.core.losses.base import PairLogps
+from pareto.core.losses.base import PairLogps, needs
 
 
 @LOSSES.register(
     "cpo", source="Xu et al. (2024), Contrastive preference optimization, arXiv 2401.08417, Eq. 4"
 )
+@needs(reference=False)
 def cpo(pairs: PairLogps, *, beta: float = 0.1, sft_weight: float = 1.0) -> Tensor:
     """-log sigmoid(beta (log pi(chosen) - log pi(rejected))) + sft_weight * NLL(chosen) per token.
 

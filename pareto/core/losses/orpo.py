@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pareto.core.losses import LOSSES
-from pareto.core.losses.base import PairLogps, log_odds
+from pareto.core.losses.base import PairLogps, log_odds, needs
 
 
 @LOSSES.register("orpo", source="Hong et al. (2024), ORPO, arXiv 2403.07691, Eq. 6-7")
+@needs(reference=False)
 def orpo(pairs: PairLogps, *, beta: float = 0.1) -> Tensor:
     """NLL(chosen) - beta log sigmoid(log odds(chosen) - log odds(rejected)), odds of the mean token probability.
 

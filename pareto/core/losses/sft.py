@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from pareto.core.losses import LOSSES
-from pareto.core.losses.base import PairLogps
+from pareto.core.losses.base import PairLogps, needs
 
 
 @LOSSES.register("sft", source="standard maximum likelihood; as loss_type 'sft' of TRL")
+@needs(reference=False)
 def sft(pairs: PairLogps, *, average: bool = True) -> Tensor:
     """Negative log-likelihood of the chosen response.
 

@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pareto.core.losses import LOSSES
-from pareto.core.losses.base import PairLogps
+from pareto.core.losses.base import PairLogps, needs
 
 
 @LOSSES.register("simpo", source="Meng et al. (2024), SimPO, arXiv 2405.14734, Eq. 6")
+@needs(reference=False)
 def simpo(pairs: PairLogps, *, beta: float = 2.0, gamma: float = 0.5) -> Tensor:
     """-log sigmoid(beta (mean log pi(chosen) - mean log pi(rejected)) - gamma), means over response tokens.
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 
 import numpy as np
 import torch
 
-from pareto.core.losses.base import PairLogps
+from pareto.core.losses.base import (
+    Degraded,
+    OtherPrompt,
+    PairLogps,
+    PromptContrast,
+    Revisions,
+    TokenMasks,
+    UnpairedLogps,
+)
 
 BANDIT_REF = np.array([0.4, 0.1, 0.2, 0.05, 0.25])
 BANDIT_REWARDS = np.array(
@@ -34,13 +42,85 @@ def random_pairs(n=7, *, seed=0, dtype=torch.float64, **extra):
     return PairLogps(**(columns | extra))
 
 
-def rows(pairs, order):
-    """The pairs in another order."""
+def each(batch, change):
+    """The batch with `change` applied to every tensor in it."""
+    if is_dataclass(batch):
+        return type(batch)(**{f.name: each(getattr(batch, f.name), change) for f in fields(batch)})
+    return None if batch is None else change(batch)
+
+
+def tensors(batch, prefix=""):
+    """Dotted name -> tensor, of all that the batch holds."""
+    found = {}
+    for f in fields(batch):
+        value = getattr(batch, f.name)
+        if is_dataclass(value):
+            found |= tensors(value, f"{prefix}{f.name}.")
+        elif value is not None:
+            found[prefix + f.name] = value
+    return found
+
+
+def rows(batch, order):
+    """The examples in another order, or some of them."""
+    return each(batch, lambda value: value[order])
+
+
+def complete_batch(kind, policy, reference, lengths, *, draw=None):
+    """A batch with every column a loss may ask for; everything is derived from the per-token figures given.
+
+    Args:
+        kind: `PairLogps`, `UnpairedLogps` or `PromptContrast`.
+        policy, reference: [2, B, T] token log-probabilities of chosen and rejected (first and second) responses.
+        lengths: [2, B], tokens beyond them count nothing.
+        draw: generator of what is arbitrary (margins, masks, features).
+    """
+    draw = draw or torch.Generator().manual_seed(5)
+    _, b, t = policy.shape
+    dtype = policy.dtype
+    real = (torch.arange(t) < lengths[..., None]).to(dtype)
+    policy, reference = policy * real, reference * real
+    (c, r), (ref_c, ref_r) = policy.sum(-1), reference.sum(-1)
+
+    def uniform(*shape, low=0.0, high=1.0):
+        return low + (high - low) * torch.rand(*shape, generator=draw, dtype=dtype)
+
+    if kind is UnpairedLogps:
+        return UnpairedLogps(
+            c, ref_c, lengths[0].to(dtype), torch.arange(b) % 2 == 0, (c - ref_c).detach() / 2
+        )
+    if kind is PromptContrast:
+        both = torch.stack([c, r], 1), torch.stack([ref_c, ref_r], 1)
+        kl = (both[0] - both[1]).abs()[:, :, None] * uniform(b, 2, 2)
+        return PromptContrast(*both, lengths.T.to(dtype), kl)
     return PairLogps(
-        **{
-            f.name: value if (value := getattr(pairs, f.name)) is None else value[order]
-            for f in fields(pairs)
-        }
+        c,
+        r,
+        ref_c,
+        ref_r,
+        *lengths.to(dtype),
+        margin=uniform(b, low=-1),
+        weight=uniform(b, low=0.5, high=1.5),
+        target=uniform(b, low=0.55, high=0.95),
+        span_mask=real[0].bool(),
+        prev_chosen_logps=ref_c - 0.2,
+        prev_rejected_logps=ref_r + 0.1,
+        chosen_token_logps=policy[0],
+        rejected_token_logps=policy[1],
+        ref_chosen_token_logps=reference[0],
+        ref_rejected_token_logps=reference[1],
+        example_id=torch.arange(b),
+        chosen_token_kl=(policy[0] - reference[0]).abs() * 0.5,
+        rejected_token_kl=(policy[1] - reference[1]).abs() * 0.5,
+        masks=TokenMasks(*(uniform(b, t) * real[i] for i in (0, 1, 0, 1))),
+        rationale_logps=(c + r) / 3,
+        calibration_logps=c - 1.0,
+        other_prompt=OtherPrompt(c * 0.9, r * 0.8, ref_c * 0.95, ref_r * 0.7),
+        revisions=Revisions(
+            torch.stack([torch.stack([c, r], 1), torch.stack([c, r], 1)], 1) * 0.9,
+            torch.stack([torch.stack([ref_c, ref_r], 1), torch.stack([ref_r, ref_c], 1)], 1) * 0.9,
+        ),
+        degraded=Degraded(uniform(b, 3, 4), c[:, None, None] / 100 * uniform(b, 3, 3)),
     )
 
 

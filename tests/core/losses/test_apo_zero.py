@@ -18,3 +18,10 @@ def test_before_the_first_step():
     """(-beta / 4, beta / 4)."""
     pairs = at_ratios([0.0], [0.0])
     assert gradients(apo_zero(pairs, beta=0.4), pairs) == (pytest.approx([-0.1]), pytest.approx([0.1]))
+
+
+def test_it_lets_go_of_what_is_far_away():
+    """sigmoid' < 1e-8 beyond 20: whichever way a response has gone."""
+    pairs = at_ratios([50.0, -50.0], [-50.0, 50.0])
+    chosen, rejected = gradients(apo_zero(pairs, beta=0.4), pairs)
+    assert max(map(abs, chosen + rejected)) < 1e-8

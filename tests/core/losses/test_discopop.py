@@ -19,7 +19,12 @@ def test_the_formula():
 
 
 def test_before_the_first_step():
-    assert discopop(at_ratios([0.0], [0.0])).tolist() == pytest.approx([(1 + math.log(2)) / 2])
+    """k = 1/2, k' = 1/(4 tau): d/dx = -k' ln 2 - (1-k)/2 + k' - k, times beta."""
+    pairs = at_ratios([0.0], [0.0])
+    loss = discopop(pairs, beta=0.05, temperature=0.1)
+    assert loss.tolist() == pytest.approx([(1 + math.log(2)) / 2])
+    slope = 0.05 * (2.5 * (1 - math.log(2)) - 0.25 - 0.5)
+    assert gradients(loss, pairs) == (pytest.approx([slope]), pytest.approx([-slope]))
 
 
 def test_long_responses_do_not_overflow():

@@ -29,3 +29,12 @@ def test_it_is_zero_where_the_policy_is_as_sure_as_the_label():
 def test_hard_labels_have_no_divergence(e):
     with pytest.raises(ConfigError, match="label_smoothing"):
         exo(random_pairs(), label_smoothing=e)
+
+
+def test_before_the_first_step():
+    """L = sum q log(q / p) at q = 1/2; dL/d logit = q (1 - q) log(q (1-p) / ((1-q) p)), and (1 - p) / p = 1/9."""
+    pairs = at_ratios([0.0], [0.0])
+    loss = exo(pairs, beta=0.4, label_smoothing=0.1)
+    assert loss.tolist() == pytest.approx([-0.5 * math.log(4 * 0.9 * 0.1)])
+    slope = 0.4 * 0.25 * -math.log(9.0)
+    assert gradients(loss, pairs) == (pytest.approx([slope]), pytest.approx([-slope]))

@@ -17,3 +17,8 @@ def test_the_formula():
 def test_it_pushes_until_the_margin_is_reached():
     pairs = at_ratios([0.0, 4.0], [0.0, 0.0])
     assert gradients(hinge(pairs, beta=0.3), pairs) == (pytest.approx([-0.3, 0.0]), pytest.approx([0.3, 0.0]))
+
+
+def test_before_the_first_step():
+    pairs = at_ratios([0.0], [0.0])
+    assert hinge(pairs, beta=0.3).tolist() == [1.0]

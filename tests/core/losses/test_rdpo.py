@@ -30,3 +30,8 @@ def test_before_the_first_step():
 def test_no_correction_exists(e):
     with pytest.raises(ConfigError, match="label_smoothing"):
         rdpo(random_pairs(), label_smoothing=e)
+
+
+def test_it_has_no_lower_bound():
+    """-ls(x) -> 0 and e ls(-x) -> -e x, so L -> -e x / (1 - 2e): -0.1 x 1000 / 0.8 at e = 0.1."""
+    assert rdpo(at_ratios([1000.0], [0.0]), beta=1.0, label_smoothing=0.1).tolist() == pytest.approx([-125.0])
