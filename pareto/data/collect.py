@@ -7,11 +7,13 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from pareto.data.bad_rows import RowError
+from pareto.data.interned import InMemory, Interned, OnDisk
 from pareto.data.preferences import Band, Preferences, StepRow
 from pareto.data.shapes import DEFAULT_OBJECTIVE, Comparison, Meta, Rated, Said, Steps
 from pareto.data.texts import Text, canonical
@@ -37,22 +39,24 @@ class Collector:
 
     Args:
         wanted: the only objectives to keep, or None for all.
+        spool: an empty folder where the texts are kept, or None for memory.
     """
 
-    def __init__(self, wanted: Sequence[str] | None = None) -> None:
+    def __init__(self, wanted: Sequence[str] | None = None, spool: Path | None = None) -> None:
         self.wanted = None if wanted is None else frozenset(wanted)
         self.objectives: dict[str, None] = dict.fromkeys(wanted or ())
         self.seen: set[str] = set()
         self.shapes: Counter[str] = Counter()
         self.repeated = self.contradicted = self.doubled_ids = self.equal_responses = 0
-        self._prompts: dict[Text, int] = {}
-        self._responses: dict[tuple[int, Text], int] = {}
+        self._prompts: Interned = InMemory() if spool is None else OnDisk(spool / "prompts.texts")
+        self._responses: Interned = InMemory() if spool is None else OnDisk(spool / "responses.texts")
         self._prompt_of = array("q")
         self._users: dict[str, int] = {}
         self._groups: dict[str, int] = {}
         self._ids: set[str] = set()
         self._a, self._b = array("q"), array("q")
         self._labels = _Grid()
+        self._same: dict[Circumstances, Circumstances] = {}
         self._of_pair: list[Circumstances] = []
         self._latest: dict[tuple[int, int, Circumstances], int] = {}
         self._rated = array("q")
@@ -69,17 +73,17 @@ class Collector:
         match said:
             case Comparison():
                 labels, here = self._mine(said.labels), self._circumstances(said.meta)
-                prompt = _code(self._prompts, said.prompt)
+                prompt = self._prompts.code(said.prompt)
                 self._compare(self._response(prompt, said.a), self._response(prompt, said.b), labels, here)
             case Rated():
                 scores, here = [self._mine(s) for s in said.scores], self._circumstances(said.meta)
-                prompt = _code(self._prompts, said.prompt)
+                prompt = self._prompts.code(said.prompt)
                 for text, score in zip(said.responses, scores):
                     self._rated.append(self._response(prompt, text))
                     self._scores.append(score)
                     self._of_rated.append(here)
             case Steps():
-                self._stepwise.append(StepRow(_code(self._prompts, said.prompt), said.steps, said.labels))
+                self._stepwise.append(StepRow(self._prompts.code(said.prompt), said.steps, said.labels))
         self.shapes[shape] += 1
         if said.meta.id is not None:
             self.doubled_ids += said.meta.id in self._ids
@@ -98,12 +102,13 @@ class Collector:
         """
         self._require()
         names = list(self.objectives) or [DEFAULT_OBJECTIVE]
-        self._pair_rated(names, bands, pairs_per_prompt)
+        prompts = self._prompts.texts()
+        self._pair_rated(names, bands, pairs_per_prompt, prompts)
         known = self._of_pair
         return Preferences(
             objectives=Objectives(names),
-            prompts=list(self._prompts),
-            responses=[text for _, text in self._responses],
+            prompts=prompts,
+            responses=self._responses.texts(),
             prompt_of=np.array(self._prompt_of, np.int64),
             a=np.array(self._a, np.int64),
             b=np.array(self._b, np.int64),
@@ -141,15 +146,16 @@ class Collector:
         return mine
 
     def _circumstances(self, meta: Meta) -> Circumstances:
-        return Circumstances(
+        here = Circumstances(
             1.0 if meta.weight is None else meta.weight,
             0.0 if meta.margin is None else meta.margin,
             -1 if meta.user is None else _code(self._users, meta.user),
             -1 if meta.group is None else _code(self._groups, meta.group),
         )
+        return self._same.setdefault(here, here)  # nearly all rows share one; each pair keeps it twice
 
     def _response(self, prompt: int, text: Text) -> int:
-        index = _code(self._responses, (prompt, text))
+        index = self._responses.code(text, prompt)
         if index == len(self._prompt_of):
             self._prompt_of.append(prompt)
         return index
@@ -172,10 +178,12 @@ class Collector:
         self._b.append(b)
         self._of_pair.append(here)
 
-    def _pair_rated(self, names: Sequence[str], bands: Mapping[str, Band], most: int | None) -> None:
+    def _pair_rated(
+        self, names: Sequence[str], bands: Mapping[str, Band], most: int | None, prompts: Sequence[Text]
+    ) -> None:
         if not self._rated:
             return
-        i, j = self._rated_pairs(most)
+        i, j = self._rated_pairs(most, prompts)
         scores = self._scores.matrix(names)
         labels = [bands.get(n, Band()).labels(scores[i, k], scores[j, k]) for k, n in enumerate(names)]
         for left, right, *row in zip(i.tolist(), j.tolist(), *(c.tolist() for c in labels)):
@@ -183,12 +191,11 @@ class Collector:
             if known:
                 self._compare(self._rated[left], self._rated[right], known, self._of_rated[left])
 
-    def _rated_pairs(self, most: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def _rated_pairs(self, most: int | None, prompts: Sequence[Text]) -> tuple[np.ndarray, np.ndarray]:
         """[k], [k] int64: entries to be paired, each with each under one prompt and the same circumstances."""
         together: dict[tuple[int, Circumstances], list[int]] = {}
         for entry, (response, here) in enumerate(zip(self._rated, self._of_rated)):
             together.setdefault((self._prompt_of[response], here), []).append(entry)
-        prompts = list(self._prompts)
         left, right = array("q"), array("q")
         for (prompt, _), entries in together.items():
             everyone = list(itertools.combinations(entries, 2))

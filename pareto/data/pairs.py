@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from pareto.objectives import Objectives
 
 OPTIONAL = ("weight", "margin", "user", "group", "choice")
 """Columns of pairs that may be absent."""
+STORE_IDS = 2**26
+"""Tables of more token ids than this (256 MiB) are stored apart and mapped instead of read."""
+_PIECE = 2**22
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class ResponseTable:
         """Digest of all token ids and of which response answers which prompt."""
         h = hashlib.sha256()
         for part in (self.prompts, self.responses):
-            h.update(np.ascontiguousarray(part.flat, dtype=np.int64).tobytes())
+            for start in range(0, len(part.flat), _PIECE):  # the ids may be more than fits in memory
+                h.update(np.ascontiguousarray(part.flat[start : start + _PIECE], dtype=np.int64).data)
             h.update(part.offsets.tobytes())
         h.update(np.ascontiguousarray(self.prompt_of, dtype=np.int64).tobytes())
         return h.hexdigest()
@@ -154,16 +159,21 @@ class PreferencePairs:
         )
 
     def save(self, path: Path) -> None:
-        """Write one npz without pickle."""
+        """Write one npz without pickle; beside it a token store `<name>.tokens` where the table is large."""
         columns = {k: v for k in OPTIONAL if (v := getattr(self, k)) is not None}
+        if len(self.table.prompts.flat) + len(self.table.responses.flat) > STORE_IDS:
+            _token_store().write_table(path.with_suffix(".tokens"), self.table)
+        else:
+            columns |= {
+                "prompts": self.table.prompts.flat,
+                "prompt_offsets": self.table.prompts.offsets,
+                "responses": self.table.responses.flat,
+                "response_offsets": self.table.responses.offsets,
+                "prompt_of": self.table.prompt_of,
+            }
         np.savez(
             path,
             objectives=np.array(self.objectives.names),
-            prompts=self.table.prompts.flat,
-            prompt_offsets=self.table.prompts.offsets,
-            responses=self.table.responses.flat,
-            response_offsets=self.table.responses.offsets,
-            prompt_of=self.table.prompt_of,
             a=self.a,
             b=self.b,
             labels=self.labels,
@@ -172,14 +182,27 @@ class PreferencePairs:
 
     @classmethod
     def load(cls, path: Path) -> PreferencePairs:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; a token store is mapped.
+
+        Raises:
+            ArtifactError: the token store beside it is incomplete.
+        """
         with np.load(path, allow_pickle=False) as z:
-            table = ResponseTable(
-                Ragged(z["prompts"], z["prompt_offsets"]),
-                Ragged(z["responses"], z["response_offsets"]),
-                z["prompt_of"],
-            )
+            if "prompts" in z:
+                table = ResponseTable(
+                    Ragged(z["prompts"], z["prompt_offsets"]),
+                    Ragged(z["responses"], z["response_offsets"]),
+                    z["prompt_of"],
+                )
+            else:
+                table = _token_store().open_table(path.with_suffix(".tokens"))
             columns = {k: z[k] for k in OPTIONAL if k in z}
             return cls(
                 Objectives(str(n) for n in z["objectives"]), table, z["a"], z["b"], z["labels"], **columns
             )
+
+
+def _token_store() -> Any:
+    from pareto.data import token_store  # it stands on the tables of this file
+
+    return token_store

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pareto.data.interned import where
 from pareto.data.texts import Text
 from pareto.errors import ObjectiveError, ShapeError
 from pareto.objectives import Objective, Objectives
@@ -133,8 +134,8 @@ class Preferences:
         columns = {c: None if (v := getattr(self, c)) is None else v[pairs] for c in PAIR_COLUMNS}
         return replace(
             self,
-            prompts=[p for p, k in zip(self.prompts, keep) if k],
-            responses=[r for r, k in zip(self.responses, responses) if k],
+            prompts=where(self.prompts, keep),
+            responses=where(self.responses, responses),
             prompt_of=new_prompt[self.prompt_of[responses]],
             a=new_response[self.a[pairs]],
             b=new_response[self.b[pairs]],

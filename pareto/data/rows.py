@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ class ReadRule:
             drawn by a generator that depends on the prompt alone.
         on_bad: "stop" at the first row that cannot be read, or "skip" it.
         max_bad: with "skip", the largest accepted share of such rows.
+        spool_bytes: texts of files of more bytes than this in all stay on the disk, where a folder is given for them.
     """
 
     source: str = "rows"
@@ -36,6 +38,7 @@ class ReadRule:
     pairs_per_prompt: int | None = None
     on_bad: OnBad = "stop"
     max_bad: float = 0.001
+    spool_bytes: int = 2**30
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,20 @@ class ReadCounts:
     equal_responses: int
 
 
-def read_preferences(paths: Iterable[Path], rule: ReadRule | None = None) -> tuple[Preferences, ReadCounts]:
+def read_preferences(
+    paths: Iterable[Path], rule: ReadRule | None = None, spool: Path | None = None
+) -> tuple[Preferences, ReadCounts]:
     """Read preference rows of any shape, mixed as they come, into one table of pairs.
 
     Rows that speak of the same two responses under different objectives fill one pair, unless their weight, margin,
     user or group differ; a second opinion under the same objective is a pair of its own. Memory grows with the
-    distinct texts and the pairs, never with row objects.
+    distinct texts and the pairs, never with row objects; of large files with the number of texts, not their length.
 
     Args:
         paths: files, read in order.
         rule: how; the default reads every shape of row and stops at the first bad one.
+        spool: a folder where the texts of large files may lie (what is in it is replaced); they are read from there as
+            long as the result lives.
 
     Returns:
         The table, and what was counted on the way.
@@ -87,9 +94,11 @@ def read_preferences(paths: Iterable[Path], rule: ReadRule | None = None) -> tup
     source = SOURCES.get(rule.source)
     ours = {theirs: name for name, theirs in rule.columns.items()}
     bad = BadRows(rule.on_bad, rule.max_bad)
-    table = Collector(rule.objectives)
+    files = _existing(paths)
+    large = sum(path.stat().st_size for path in files if path.is_file()) > rule.spool_bytes
+    table = Collector(rule.objectives, _emptied(spool) if spool is not None and large else None)
     n_read = 0
-    for path in _existing(paths):
+    for path in files:
         n_before = n_read + bad.n
         for line, row in source(path, bad):
             try:
@@ -114,6 +123,12 @@ def read_preferences(paths: Iterable[Path], rule: ReadRule | None = None) -> tup
         equal_responses=table.equal_responses,
     )
     return preferences, counts
+
+
+def _emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:
