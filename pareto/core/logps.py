@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pareto.core.head import LinearHead
 from pareto.core.packing import PackedRows, pack
 from pareto.data.pairs import Ragged, ResponseTable
 
-CHUNK_TOKENS = 4096
-"""Response tokens whose logits are alive at once."""
+CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**27}
+"""Logits that are alive at once: enough for full speed of the products, little beside what the body keeps."""
+
+MOST_RESPONSES = 8
+"""Responses of a prompt that share a row when a whole table is scored; a row's attention costs its width squared."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,16 @@ class Scorer:
         head: [N, d] -> [N, V] float logits.
         share_prompts: whether block-masked rows give what separate rows give.
         pad_token_id: a valid token id for padding.
+        linear: the same head in closed form where it has one at present, else None.
+        chunk_tokens: response tokens whose logits are alive at once.
     """
 
     hidden: Callable[[PackedRows], Tensor]
     head: Callable[[Tensor], Tensor]
     share_prompts: bool
     pad_token_id: int
+    linear: Callable[[], LinearHead | None] = lambda: None
+    chunk_tokens: int = 4096
 
 
 def make_scorer(model: Any) -> Scorer:
@@ -48,26 +57,37 @@ def make_scorer(model: Any) -> Scorer:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     pad = base.config.pad_token_id if base.config.pad_token_id is not None else 0
+    vocab_size = base.config.get_text_config().vocab_size
+    device = next(model.parameters()).device
+    chunk = max(64, CHUNK_LOGITS.get(device.type, CHUNK_LOGITS["cpu"]) // vocab_size)
     sharing = (True, False) if _sees_everything(base) else (False,)
-    candidates = [Scorer(_body_of(base), _head_of(base), share, pad) for share in sharing]
+    candidates = [
+        Scorer(_body_of(base), _head_of(base), share, pad, _closed_form_of(base), chunk) for share in sharing
+    ]
     candidates.append(
-        Scorer(lambda rows: _call(base, rows).logits.flatten(0, 1), lambda logits: logits.float(), False, pad)
+        Scorer(
+            lambda rows: _call(base, rows).logits.flatten(0, 1),
+            lambda logits: logits.float(),
+            False,
+            pad,
+            chunk_tokens=chunk,
+        )
     )
-    table = _probe_table(base.config.get_text_config().vocab_size)
+    table = _probe_table(vocab_size)
     was_training = model.training
     model.eval()
     with torch.no_grad():
         rows = _pack_probe(candidates[-1], table, model)
-        want = target_logps(candidates[-1], rows, candidates[-1].hidden(rows))
+        want = token_logps(candidates[-1], rows)
         exact = next(model.parameters()).dtype in (torch.float32, torch.float64)
         tolerance = 1e-3 if exact else 0.05 * float(want.std())
         for scorer in candidates[:-1]:
             try:
                 rows = _pack_probe(scorer, table, model)
-                got = target_logps(scorer, rows, scorer.hidden(rows))
+                got = token_logps(scorer, rows)
             except (TypeError, ValueError, RuntimeError, AttributeError):
                 continue  # this architecture does not take the call; the next, plainer candidate will
-            if torch.allclose(got, want, atol=tolerance):
+            if torch.allclose(got.float(), want.float(), atol=tolerance):
                 break
         else:
             scorer = candidates[-1]
@@ -76,8 +96,12 @@ def make_scorer(model: Any) -> Scorer:
 
 
 def _call(module: Any, rows: PackedRows) -> Any:
+    mask = rows.mask
+    if mask is not None:
+        # Added to the scores, as every attention understands it; a bool mask would be turned into this in every layer.
+        mask = torch.zeros_like(mask, dtype=module.dtype).masked_fill_(~mask, torch.finfo(module.dtype).min)
     return module(
-        input_ids=rows.input_ids, position_ids=rows.position_ids, attention_mask=rows.mask, use_cache=False
+        input_ids=rows.input_ids, position_ids=rows.position_ids, attention_mask=mask, use_cache=False
     )
 
 
@@ -91,10 +115,14 @@ def _body_of(base: Any) -> Callable[[PackedRows], Tensor]:
     return lambda rows: _call(base.base_model, rows).last_hidden_state.flatten(0, 1)
 
 
+def _factor(config: Any) -> float:
+    return (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+
+
 def _head_of(base: Any) -> Callable[[Tensor], Tensor]:
     config = base.config.get_text_config()
     cap = getattr(config, "final_logit_softcapping", None)
-    factor = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    factor = _factor(config)
 
     def head(hidden: Tensor) -> Tensor:
         logits = base.get_output_embeddings()(hidden).float()
@@ -103,6 +131,13 @@ def _head_of(base: Any) -> Callable[[Tensor], Tensor]:
         return cap * torch.tanh(logits / cap) if cap else logits
 
     return head
+
+
+def _closed_form_of(base: Any) -> Callable[[], LinearHead | None]:
+    config = base.config.get_text_config()
+    if getattr(config, "final_logit_softcapping", None):
+        return lambda: None
+    return lambda: LinearHead.of(base.get_output_embeddings(), _factor(config))
 
 
 def _probe_table(vocab_size: int) -> ResponseTable:
@@ -121,26 +156,50 @@ def _pack_probe(scorer: Scorer, table: ResponseTable, model: Any) -> PackedRows:
     )
 
 
-def target_logps(scorer: Scorer, rows: PackedRows, hidden: Tensor, tokens: slice = slice(None)) -> Tensor:
-    """[n] float32 log-probabilities of the targets in `tokens`."""
-    logits = scorer.head(hidden[rows.source[tokens]])
-    return logits.gather(-1, rows.target[tokens, None]).squeeze(-1) - logits.logsumexp(-1)
+def target_logps(scorer: Scorer, states: Tensor, target: Tensor) -> Tensor:
+    """[n] float32 log-probabilities of [n] targets, given the [n, d] hidden states that predict them."""
+    linear = scorer.linear()
+    return linear.logps(states, target) if linear is not None else logps_of(scorer.head(states), target)
 
 
-def token_logps(scorer: Scorer, rows: PackedRows, *, chunk_tokens: int = CHUNK_TOKENS) -> Tensor:
+def logps_of(logits: Tensor, target: Tensor) -> Tensor:
+    """[n] log-probabilities of [n] targets under [n, V] logits."""
+    return logits.gather(-1, target[:, None]).squeeze(-1) - logits.logsumexp(-1)
+
+
+def token_logps(scorer: Scorer, rows: PackedRows, *, chunk_tokens: int | None = None) -> Tensor:
     """[N] float32, nats: log-probability of every response token. For use without gradients; training uses `core.step`."""
     hidden = scorer.hidden(rows)
-    n = len(rows.target)
-    return torch.cat(
-        [target_logps(scorer, rows, hidden, slice(i, i + chunk_tokens)) for i in range(0, n, chunk_tokens)]
-        or [hidden.new_zeros(0)]
-    )
+    chunk = chunk_tokens or scorer.chunk_tokens
+    parts = zip(rows.source.split(chunk), rows.target.split(chunk))
+    return torch.cat([target_logps(scorer, hidden[source], target) for source, target in parts])
 
 
-def batches_by_tokens(table: ResponseTable, responses: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Response indices in batches of about `batch_tokens` padded tokens, shortest first, every index once."""
-    cost = table.prompts.lengths[table.prompt_of[responses]] + table.responses.lengths[responses]
-    order = responses[np.argsort(cost, kind="stable")]
+def together(table: ResponseTable) -> list[np.ndarray]:
+    """All responses of a table as examples that can share their prompt, at most `MOST_RESPONSES` in one.
+
+    Returns:
+        list of [n, K] int64 response indices, one array for each K that occurs.
+    """
+    order = np.argsort(table.prompt_of, kind="stable")
+    _, first, count = np.unique(table.prompt_of[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(first, count)
+    starts = np.flatnonzero(rank % MOST_RESPONSES == 0)
+    sizes = np.diff(np.append(starts, len(order)))
+    return [order[starts[sizes == k][:, None] + np.arange(k)] for k in np.unique(sizes).tolist()]
+
+
+def batches_by_tokens(table: ResponseTable, examples: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
+    """Examples in batches of about `batch_tokens` padded tokens, shortest first, every one once.
+
+    Args:
+        table: prompts and responses.
+        examples: [n] or [n, K] int64, response indices; the K responses of an example answer one prompt.
+        batch_tokens: most tokens of a batch that holds more than one example.
+    """
+    columns = examples.reshape(len(examples), -1)
+    cost = table.prompts.lengths[table.prompt_of[columns[:, 0]]] + table.responses.lengths[columns].sum(1)
+    order = examples[np.argsort(cost, kind="stable")]
     cost = np.sort(cost, kind="stable")
     start = 0
     while start < len(order):
@@ -171,16 +230,21 @@ def response_logps(
     was_training = model.training
     model.eval()
     out = np.zeros(len(table.responses.flat), dtype=np.float32)
-    for batch in batches_by_tokens(table, np.arange(len(table.responses)), batch_tokens):
+    groups = together(table) if scorer.share_prompts else [np.arange(len(table.responses))[:, None]]
+    for batch in chain.from_iterable(batches_by_tokens(table, group, batch_tokens) for group in groups):
         rows = pack(
-            table, batch[:, None], pad_token_id=scorer.pad_token_id, share_prompts=False, device=device
+            table,
+            batch,
+            pad_token_id=scorer.pad_token_id,
+            share_prompts=scorer.share_prompts,
+            device=device,
         )
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
             logps = token_logps(scorer, rows).float().cpu().numpy()
-        where = np.repeat(table.responses.offsets[batch], table.responses.lengths[batch])
-        lengths = table.responses.lengths[batch]
+        responses = batch.ravel()
+        lengths = table.responses.lengths[responses]
         within = np.arange(len(logps)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        out[where + within] = logps
+        out[np.repeat(table.responses.offsets[responses], lengths) + within] = logps
     model.train(was_training)
     return out
 

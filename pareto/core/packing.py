@@ -1,9 +1,10 @@
-"""Rows of tokens for one forward pass: responses of one prompt share it.
+"""Rows of tokens for one forward pass: responses of one prompt share it, and short examples share a row.
 
-An example is one prompt with K responses. Its row is [prompt | response 1 | ... | response K] with a block mask (a
-response sees the prompt and itself) and position ids that restart after the prompt, so the prompt is computed once
-however many responses it has. Without sharing, every response gets a row of its own. Either way the tokens that are
-scored come out example by example, response by response.
+An example is one prompt with K responses, laid out as [prompt | response 1 | ... | response K]. A block mask lets a
+response see the prompt and itself, and position ids restart after the prompt, so the prompt is computed once however many
+responses it has. Several examples stand in one row where that saves padding; the mask keeps them apart. Without sharing,
+every response gets a row of its own. Either way the tokens that are scored come out example by example, response by
+response.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ import torch
 from torch import Tensor
 
 from pareto.data.pairs import ResponseTable
+
+DOUBLING_WIDTH = 2048
+"""Width of a row at which attention costs as much as all else. A masked row pays for all pairs of its tokens: 4 T^2 d L
+operations beside 24 T d^2 L, equal at T = 6 d; measured, forward and backward on a CPU at d = 256, it is 8 d. Larger models
+have larger ones, so that this one packs too little there, never too much."""
+
+WIDEST, TRIES = 4.0, 24
+"""Bounds on a row's width are tried from one to four widths of the longest example; fewer for many examples, which first fit
+packs well at any width."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class PackedRows:
         target: [N] int64, the token.
         response: [N] int64 in 0..B*K-1, the response the token belongs to, ascending.
         lengths: [B, K] int64, tokens of each response.
+        n_tokens: tokens the model computes, without padding; a shared prompt counts once.
     """
 
     input_ids: Tensor
@@ -38,11 +49,7 @@ class PackedRows:
     target: Tensor
     response: Tensor
     lengths: Tensor
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens in the rows without padding are not counted here: this is the true input size, R * T."""
-        return self.input_ids.numel()
+    n_tokens: int
 
 
 def _ramp(lengths: np.ndarray) -> np.ndarray:
@@ -51,12 +58,52 @@ def _ramp(lengths: np.ndarray) -> np.ndarray:
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
+def first_fit_decreasing(lengths: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Put sequences into as few rows of bounded width as first fit finds, longest first.
+
+    Args:
+        lengths: [n] int64, none longer than `width`.
+        width: largest sum of lengths in a row.
+
+    Returns:
+        [n] int64 row and [n] int64 first column of each sequence; ties go by position, so that nothing is left to chance.
+    """
+    rows, columns = np.empty(len(lengths), np.int64), np.empty(len(lengths), np.int64)
+    filled = np.zeros(len(lengths), np.int64)
+    for i in np.argsort(-lengths, kind="stable"):
+        rows[i] = row = int(np.argmax(filled + lengths[i] <= width))
+        columns[i] = filled[row]
+        filled[row] += lengths[i]
+    return rows, columns
+
+
+def arrange(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of sequences, such that R * T * (1 + T / DOUBLING_WIDTH) is least: padding against attention.
+
+    Args:
+        lengths: [n] int64.
+
+    Returns:
+        as `first_fit_decreasing`; one sequence a row where packing does not pay.
+    """
+    apart = np.arange(len(lengths)), np.zeros(len(lengths), np.int64)
+
+    def cost(plan: tuple[np.ndarray, np.ndarray]) -> float:
+        width = int((plan[1] + lengths).max())
+        return (int(plan[0].max()) + 1) * width * (1 + width / DOUBLING_WIDTH)
+
+    tries = int(np.clip(2048 // len(lengths), 2, TRIES))
+    widths = np.unique((lengths.max() * np.linspace(1.0, WIDEST, tries)).astype(np.int64)).tolist()
+    return min([apart, *(first_fit_decreasing(lengths, width) for width in widths)], key=cost)
+
+
 def pack(
     table: ResponseTable,
     examples: np.ndarray,
     *,
     pad_token_id: int,
     share_prompts: bool = True,
+    share_rows: bool = True,
     device: str | torch.device = "cpu",
 ) -> PackedRows:
     """Lay out examples for one forward pass.
@@ -65,54 +112,68 @@ def pack(
         table: prompts and responses; prompts are at least one token long.
         examples: [B, K] int64, response indices; the K responses of an example answer one prompt.
         pad_token_id: any valid token id; padding is never attended to by what is scored.
-        share_prompts: False for models whose attention a block mask cannot express.
+        share_prompts: False for models whose attention a block mask cannot express: no sharing of any kind.
+        share_rows: whether several examples may stand in one row, where that saves work.
         device: where the tensors go.
     """
     b, k = examples.shape
-    owners = np.repeat(np.arange(b), 1 if share_prompts else k)  # which example's prompt each row carries
-    per_row = examples if share_prompts else examples.reshape(-1, 1)
-    prompt = table.prompt_of[examples[owners, 0]]
+    # A unit is what stands together: a prompt and all its responses, or each response with a prompt of its own.
+    units = examples if share_prompts else examples.reshape(-1, 1)
+    prompt = table.prompt_of[units[:, 0]]
     prompt_lengths = table.prompts.lengths[prompt]
-    lengths = table.responses.lengths[per_row]  # [R, K'] with K' = K or 1
-    starts = prompt_lengths[:, None] + np.cumsum(lengths, axis=1) - lengths
-    width = int((prompt_lengths + lengths.sum(1)).max())
-    rows = len(per_row)
+    lengths = table.responses.lengths[units]  # [U, K'] with K' = K or 1
+    whole = prompt_lengths + lengths.sum(1)
+    if share_prompts and share_rows:
+        row, column = arrange(whole)
+    else:
+        row, column = np.arange(len(units)), np.zeros(len(units), np.int64)
+    width, n_rows = int((column + whole).max()), int(row.max()) + 1
 
-    ids = np.full((rows, width), pad_token_id, dtype=np.int64)
-    positions = np.zeros((rows, width), dtype=np.int64)
-    block = np.full((rows, width), -1, dtype=np.int64)  # -1 padding, 0 prompt, j response j
+    ids = np.full((n_rows, width), pad_token_id, dtype=np.int64)
+    positions = np.zeros((n_rows, width), dtype=np.int64)
+    block = np.full(
+        (n_rows, width), -1, dtype=np.int64
+    )  # -1 padding; K' + 1 numbers a unit, its prompt's the first
+    root = np.full((n_rows, width), -1, dtype=np.int64)  # number of the prompt that a token sees
 
     within = _ramp(prompt_lengths)
-    at = np.repeat(np.arange(rows), prompt_lengths)
-    ids[at, within] = table.prompts.flat[np.repeat(table.prompts.offsets[prompt], prompt_lengths) + within]
-    positions[at, within] = within
-    block[at, within] = 0
+    unit = np.repeat(np.arange(len(units)), prompt_lengths)
+    at, where = row[unit], column[unit] + within
+    ids[at, where] = table.prompts.flat[table.prompts.offsets[prompt[unit]] + within]
+    positions[at, where] = within
+    block[at, where] = root[at, where] = unit * (lengths.shape[1] + 1)
 
     flat_lengths = lengths.ravel()
     within = _ramp(flat_lengths)
-    at = np.repeat(np.repeat(np.arange(rows), lengths.shape[1]), flat_lengths)
-    column = np.repeat(starts.ravel(), flat_lengths) + within
-    target = table.responses.flat[np.repeat(table.responses.offsets[per_row.ravel()], flat_lengths) + within]
-    last_prompt = np.repeat(np.repeat(prompt_lengths, lengths.shape[1]), flat_lengths) - 1
-    ids[at, column] = target
-    positions[at, column] = last_prompt + 1 + within
-    block[at, column] = np.repeat(np.tile(np.arange(1, lengths.shape[1] + 1), rows), flat_lengths)
-    source = at * width + np.where(within == 0, last_prompt, column - 1)
+    response = np.repeat(np.arange(len(flat_lengths)), flat_lengths)
+    unit, order = np.divmod(response, lengths.shape[1])
+    target = table.responses.flat[table.responses.offsets[units.ravel()[response]] + within]
+    last_prompt = column[unit] + prompt_lengths[unit] - 1
+    starts = prompt_lengths[:, None] + np.cumsum(lengths, axis=1) - lengths
+    at, where = row[unit], column[unit] + starts.ravel()[response] + within
+    ids[at, where] = target
+    positions[at, where] = prompt_lengths[unit] + within
+    block[at, where] = unit * (lengths.shape[1] + 1) + 1 + order
+    root[at, where] = unit * (lengths.shape[1] + 1)
+    source = at * width + np.where(within == 0, last_prompt, where - 1)
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(device)
 
-    mask = None
-    if lengths.shape[1] > 1:
-        blocks = torch.from_numpy(block).to(device)
-        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
-        mask = (causal & ((blocks[:, None, :] == 0) | (blocks[:, :, None] == blocks[:, None, :])))[:, None]
+    alone = lengths.shape[1] == 1 and n_rows == len(units)
     return PackedRows(
         tensor(ids),
         tensor(positions),
-        mask,
+        None if alone else _mask(tensor(block), tensor(root)),
         tensor(source),
         tensor(target),
-        tensor(np.repeat(np.arange(b * k), flat_lengths)),
+        tensor(response),
         tensor(flat_lengths.reshape(b, k)),
+        int(whole.sum()),
     )
+
+
+def _mask(block: Tensor, root: Tensor) -> Tensor:
+    """[R, 1, T, T] bool: what came before, in the token's own block or in its prompt. [R, T] numbers of both."""
+    keys = block[:, None, :]
+    return ((keys == block[:, :, None]) | (keys == root[:, :, None])).tril_()[:, None]

@@ -1,18 +1,30 @@
 """Forward and backward of one batch, with the loss inside the forward pass.
 
-The body runs once. The head, the softmax and the loss run example by example chunk on a detached copy of the hidden
-states, whose gradient is then sent through the body in one go: logits of one chunk are alive at a time and nothing is
-computed twice. This is exact for losses that are sums over examples.
+The body runs once. The head, the softmax and the loss run on few tokens at a time, on a detached copy of the hidden states
+whose gradient is then sent through the body in one go: logits of one chunk are alive at a time. What the loss must see
+together is a group: one example, or the whole batch for a loss that couples its examples.
+
+- A group whose logits fit is scored, differentiated and forgotten: nothing is computed twice.
+- A larger group is scored twice: without gradients, to learn what the loss says of every token, and again chunk by chunk with
+  that known.
+- A frozen head in closed form needs no second time: the slopes of its log-probabilities are kept, one vector a token.
+
+All three are exact.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import torch
 from torch import Tensor
 
-from pareto.core.logps import CHUNK_TOKENS, Scorer, target_logps
+from pareto.core.head import LinearHead
+from pareto.core.logps import Scorer, logps_of, target_logps
 from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.packing import PackedRows
+
+Figures = dict[str, Tensor]
 
 
 def backward(
@@ -22,67 +34,175 @@ def backward(
     objective: Objective,
     *,
     divisor: float,
-    chunk_tokens: int = CHUNK_TOKENS,
-) -> tuple[Tensor, dict[str, Tensor]]:
+    chunk_tokens: int | None = None,
+) -> tuple[Tensor, Figures]:
     """Add the gradient of sum(loss) / divisor to the parameters.
 
     Args:
         scorer: how to score with the model.
         rows: the packed batch of B examples.
         index: [B] int64, position of each example in the data set.
-        objective: per-example loss.
+        objective: per-example loss and its needs.
         divisor: number of examples the whole optimiser step averages over.
-        chunk_tokens: response tokens whose logits are alive at once.
+        chunk_tokens: response tokens whose logits are alive at once; None: the scorer's.
 
     Returns:
         scalar loss (detached, sum / divisor) and metrics summed over the batch.
     """
+    chunk_tokens = chunk_tokens or scorer.chunk_tokens
     hidden = scorer.hidden(rows)
-    leaf = hidden.detach().requires_grad_()
-    total = torch.zeros((), device=hidden.device)
-    figures: dict[str, Tensor] = {}
-    for examples, tokens in _chunks(rows, chunk_tokens):
-        with torch.enable_grad():
-            loss, metrics = objective.loss(_score(scorer, rows, leaf, index, examples, tokens))
-            summed = loss.sum() / divisor
-        summed.backward()
-        total += summed.detach()
-        for name, value in metrics.items():
-            figures[name] = figures.get(name, 0.0) + value.detach().sum()
-    hidden.backward(leaf.grad)
-    return total, figures
+    batch = _Batch(scorer, rows, index, objective, divisor, hidden.detach(), chunk_tokens)
+    linear = scorer.linear()
+    if linear is not None and linear.frozen and not objective.extras:
+        batch.score_by_slopes(linear)
+    else:
+        for examples, tokens in batch.groups():
+            if tokens.stop - tokens.start <= chunk_tokens:
+                batch.score_once(examples, tokens)
+            else:
+                batch.score_twice(examples, tokens)
+    if hidden.requires_grad:
+        hidden.backward(batch.pull)
+    return batch.total, batch.figures
 
 
 @torch.no_grad()
 def evaluate(
-    scorer: Scorer, rows: PackedRows, index: Tensor, objective: Objective, *, chunk_tokens: int = CHUNK_TOKENS
+    scorer: Scorer, rows: PackedRows, index: Tensor, objective: Objective, *, chunk_tokens: int | None = None
 ) -> Tensor:
     """[B] per-example losses without gradients."""
-    hidden = scorer.hidden(rows)
-    parts = [
-        objective.loss(_score(scorer, rows, hidden, index, e, t))[0] for e, t in _chunks(rows, chunk_tokens)
-    ]
+    chunk_tokens = chunk_tokens or scorer.chunk_tokens
+    batch = _Batch(scorer, rows, index, objective, 1.0, scorer.hidden(rows), chunk_tokens)
+    parts = []
+    for examples, tokens in batch.groups():
+        scored = batch.see(examples, tokens, *batch.score_chunks(tokens))
+        parts.append(objective.loss(scored)[0])
     return torch.cat(parts)
 
 
-def _score(
-    scorer: Scorer, rows: PackedRows, hidden: Tensor, index: Tensor, examples: slice, tokens: slice
-) -> ScoredExamples:
-    logps = target_logps(scorer, rows, hidden, tokens)
-    lengths = rows.lengths[examples]
-    response = rows.response[tokens] - examples.start * lengths.shape[1]
-    summed = logps.new_zeros(lengths.numel()).index_add(0, response, logps)
-    return ScoredExamples(logps, response, summed.view(lengths.shape), lengths.float(), index[examples])
+class _Batch:
+    """One micro-batch between the body's forward and its backward pass; `pull` becomes the gradient of the states."""
 
+    def __init__(
+        self,
+        scorer: Scorer,
+        rows: PackedRows,
+        index: Tensor,
+        objective: Objective,
+        divisor: float,
+        states: Tensor,
+        chunk_tokens: int,
+    ) -> None:
+        self.scorer, self.rows, self.index, self.objective = scorer, rows, index, objective
+        self.divisor, self.states, self.chunk_tokens = divisor, states, chunk_tokens
+        self.pull = torch.zeros_like(states)
+        self.total = torch.zeros((), device=states.device)
+        self.figures: Figures = {}
+        self._prepared = {name: extra.prepare(rows) for name, extra in objective.extras.items()}
 
-def _chunks(rows: PackedRows, chunk_tokens: int) -> list[tuple[slice, slice]]:
-    """(examples, tokens) slices of whole examples with at most `chunk_tokens` response tokens, or one example."""
-    if len(rows.target) <= chunk_tokens:
-        return [(slice(0, len(rows.lengths)), slice(0, len(rows.target)))]
-    ends = rows.lengths.sum(1).cumsum(0).tolist()
-    chunks, first, begin = [], 0, 0
-    for i, end in enumerate(ends):
-        if i + 1 == len(ends) or ends[i + 1] - begin > chunk_tokens:
-            chunks.append((slice(first, i + 1), slice(begin, end)))
-            first, begin = i + 1, end
-    return chunks
+    def groups(self) -> list[tuple[slice, slice]]:
+        """(examples, tokens) that the loss sees together: as many whole examples as fit, at least one; all if coupled."""
+        whole = slice(0, len(self.rows.lengths)), slice(0, len(self.rows.target))
+        if self.objective.coupled or whole[1].stop <= self.chunk_tokens:
+            return [whole]
+        ends = self.rows.lengths.sum(1).cumsum(0).tolist()
+        groups, first, begin = [], 0, 0
+        for i, end in enumerate(ends):
+            if i + 1 == len(ends) or ends[i + 1] - begin > self.chunk_tokens:
+                groups.append((slice(first, i + 1), slice(begin, end)))
+                first, begin = i + 1, end
+        return groups
+
+    def score_once(self, examples: slice, tokens: slice) -> None:
+        """Differentiate the loss of a group straight down to the hidden states."""
+        with torch.enable_grad():
+            states = self.states[self.rows.source[tokens]].requires_grad_()
+            self._lose(self.see(examples, tokens, *self._score(states, tokens))).backward()
+        self._pull(tokens, states.grad)
+
+    def score_twice(self, examples: slice, tokens: slice) -> None:
+        """Differentiate the loss down to the tokens first; then every chunk with the slopes known."""
+        logps, extras = self.score_chunks(tokens)
+        slope, slopes = self._slopes(examples, tokens, logps, extras)
+        for chunk in self._cut(tokens):
+            part = slice(chunk.start - tokens.start, chunk.stop - tokens.start)
+            with torch.enable_grad():
+                states = self.states[self.rows.source[chunk]].requires_grad_()
+                logps, extras = self._score(states, chunk, slopes)
+                effect = (logps * slope[part]).sum()
+                for name, value in extras.items():
+                    effect = effect + (value * slopes[name][part]).sum()
+                effect.backward()
+            self._pull(chunk, states.grad)
+
+    def score_by_slopes(self, head: LinearHead) -> None:
+        """Score all tokens and keep how each depends on its state; the loss then says how much each matters."""
+        whole = slice(0, len(self.rows.target))
+        parts = [
+            head.logps_and_slopes(self.states[self.rows.source[chunk]], self.rows.target[chunk])
+            for chunk in self._cut(whole)
+        ]
+        slope, _ = self._slopes(slice(0, len(self.rows.lengths)), whole, torch.cat([p[0] for p in parts]), {})
+        for chunk, (_, by_state) in zip(self._cut(whole), parts):
+            self._pull(chunk, by_state.mul_(slope[chunk, None]))
+
+    @torch.no_grad()
+    def score_chunks(self, tokens: slice) -> tuple[Tensor, dict[str, Tensor]]:
+        """[n] log-probabilities and extras of many tokens, chunk by chunk, without gradients."""
+        parts = [self._score(self.states[self.rows.source[chunk]], chunk) for chunk in self._cut(tokens)]
+        names = self.objective.extras
+        return torch.cat([p[0] for p in parts]), {n: torch.cat([p[1][n] for p in parts]) for n in names}
+
+    def see(
+        self, examples: slice, tokens: slice, token_logps: Tensor, extras: Mapping[str, Tensor]
+    ) -> ScoredExamples:
+        """What the loss sees of a group."""
+        lengths = self.rows.lengths[examples]
+        response = self.rows.response[tokens] - examples.start * lengths.shape[1]
+        summed = token_logps.new_zeros(lengths.numel()).index_add(0, response, token_logps)
+        return ScoredExamples(
+            token_logps, response, summed.view(lengths.shape), lengths.float(), self.index[examples], extras
+        )
+
+    def _score(
+        self, states: Tensor, chunk: slice, wanted: Mapping[str, object] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """[n] log-probabilities of a chunk, and the extras (only those in `wanted`, where given)."""
+        target = self.rows.target[chunk]
+        extras = {
+            name: extra for name, extra in self.objective.extras.items() if wanted is None or name in wanted
+        }
+        if not extras:
+            return target_logps(self.scorer, states, target), {}
+        logits = self.scorer.head(states)
+        values = {n: extra(logits, self.rows, chunk, self._prepared[n]) for n, extra in extras.items()}
+        return logps_of(logits, target), values
+
+    def _slopes(
+        self, examples: slice, tokens: slice, logps: Tensor, extras: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Gradient of the loss by every token's log-probability, and by the extras that it depends on."""
+        with torch.enable_grad():
+            logps = logps.detach().requires_grad_()
+            extras = {name: value.detach().requires_grad_() for name, value in extras.items()}
+            self._lose(self.see(examples, tokens, logps, extras)).backward()
+        slope = torch.zeros_like(logps) if logps.grad is None else logps.grad
+        return slope, {name: value.grad for name, value in extras.items() if value.grad is not None}
+
+    def _lose(self, scored: ScoredExamples) -> Tensor:
+        """Scalar share of the loss; it and the metrics are added up."""
+        loss, metrics = self.objective.loss(scored)
+        share = loss.sum() / self.divisor
+        self.total += share.detach()
+        for name, value in metrics.items():
+            self.figures[name] = self.figures.get(name, 0.0) + value.detach().sum()
+        return share
+
+    def _pull(self, tokens: slice, gradient: Tensor | None) -> None:
+        if gradient is not None:
+            self.pull.index_add_(0, self.rows.source[tokens], gradient)
+
+    def _cut(self, tokens: slice) -> Iterator[slice]:
+        """Chunks of tokens, at least one."""
+        for start in range(tokens.start, max(tokens.stop, tokens.start + 1), self.chunk_tokens):
+            yield slice(start, min(start + self.chunk_tokens, tokens.stop))

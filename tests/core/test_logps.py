@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from pareto.core.logps import batches_by_tokens, make_scorer, response_logps, sums, token_logps
+from pareto.core.logps import (
+    MOST_RESPONSES,
+    batches_by_tokens,
+    make_scorer,
+    response_logps,
+    sums,
+    together,
+    token_logps,
+)
 from pareto.core.packing import pack
+from pareto.data.pairs import Ragged, ResponseTable
 from tests.core import small
 
 EXAMPLES = np.arange(9).reshape(3, 3)
@@ -24,7 +33,7 @@ GPT2 = {
 MODELS = {
     "llama": (small.llama, True),
     "tied embeddings": (lambda: small.llama(tie_word_embeddings=True), True),
-    "eager attention": (lambda: small.llama(attention="eager"), None),
+    "eager attention": (lambda: small.llama(attention="eager"), True),
     "soft caps": (
         lambda: small.build("Gemma2", head_dim=16, sliding_window=4, final_logit_softcapping=1.0),
         False,
@@ -130,6 +139,20 @@ def test_batches_hold_every_response_once_within_the_budget(table):
         assert all(len(b) == 1 or len(b) * cost[b].max() <= budget for b in batches)
 
 
+def test_responses_of_a_prompt_are_scored_together():
+    prompt_of = np.array([2, 0, 2, 1, *[3] * (MOST_RESPONSES + 2), 2, 1])
+    responses = Ragged.of([[1]] * len(prompt_of))
+    groups = together(ResponseTable(Ragged.of([[1]] * 4), responses, prompt_of))
+    long = list(range(4, 4 + MOST_RESPONSES))
+    assert [g.tolist() for g in groups] == [
+        [[1]],
+        [[3, len(prompt_of) - 1], [long[-1] + 1, long[-1] + 2]],
+        [[0, 2, len(prompt_of) - 2]],
+        [long],
+    ]
+    assert together(ResponseTable(Ragged.of([]), Ragged.of([]), np.zeros(0, np.int64))) == []
+
+
 @pytest.mark.parametrize("adapter", [False, True])
 def test_half_precision_is_finite_and_close(adapter, table):
     model = small.with_lora(small.llama()) if adapter else small.llama()
@@ -143,7 +166,7 @@ def test_half_precision_is_finite_and_close(adapter, table):
 def test_half_precision_weights_still_share_prompts():
     scorer = make_scorer(small.llama().to(torch.bfloat16))
     assert scorer.share_prompts
-    assert not make_scorer(small.llama(attention="eager").to(torch.bfloat16)).share_prompts
+    assert make_scorer(small.llama(attention="eager").to(torch.bfloat16)).share_prompts
 
 
 def test_scoring_leaves_the_model_as_it_was(model, table):
