@@ -28,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write what is worth committing of one run: config, front, table, report.md, front.svg",
     )
     parser.add_argument(
+        "--interactive",
+        action="store_true",
+        help="also figures that turn and zoom, from three objectives on; one page of some 5 MB, still without a request "
+        "(needs the extra `interactive`)",
+    )
+    parser.add_argument(
         "--require",
         action="append",
         default=[],
@@ -48,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     requirements = [Requirement.parse(text) for text in args.require]
     target = page_path(args.folders, args.out)
     report = build([read_run(folder) for folder in args.folders])
-    path = save(report, target)
+    path = save(report, target, args.interactive)
     for one in report.runs:
         print(f"{one.name}: {one.verdict.headline}")
         for flag in one.verdict.flags:

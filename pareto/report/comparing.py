@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pareto.report import comparison_figures, wording
+from pareto.report.equal_terms import equal_terms, seed_tests
 from pareto.report.markup import Markup, join, tag
 from pareto.report.measuring import objectives_of
 from pareto.report.parts import Column, large, note, panel, run_key, section, table
@@ -12,12 +13,25 @@ from pareto.report.tree import Comparison, Report, RunReport
 
 
 def comparison_sections(report: Report, level: int) -> list[tuple[str, str, Markup]]:
-    """Comparison table, all fronts, cost: (key, short title, markup); empty where there is nothing to compare."""
+    """All that puts runs side by side: (key, short title, markup); empty where there is nothing to compare."""
     if report.comparison is None:
         return []
     made = [
         ("comparison", "Comparison", "Side by side", _table(report.runs, report.comparison)),
+        (
+            "equal",
+            "Equal terms",
+            "At equal cost and at equal KL",
+            equal_terms(report.runs, report.comparison),
+        ),
+        ("seed-tests", "Seed by seed", "Seed by seed", seed_tests(report.runs, report.comparison)),
         ("fronts", "All fronts", "All fronts", _fronts(report.runs, report.comparison)),
+        (
+            "attainment",
+            "Attainment",
+            "Who attains what more often",
+            _attainment(report.runs, report.comparison),
+        ),
         ("hv-cost", "Cost", "Hypervolume against cost", _cost(report.runs, report.comparison)),
     ]
     return [
@@ -54,7 +68,6 @@ def _table(runs: Sequence[RunReport], comparison: Comparison) -> Markup:
         Column("Seeds", [str(c.seeds) for c in rows]),
         Column("Mean KL, nats", _written([c.kl_mean_nats for c in rows])),
         Column("Largest KL, nats", _written([c.kl_max_nats for c in rows])),
-        Column("Ratio at equal KL", [wording.fixed(c.equal_kl_ratio, 3) for c in rows]),
         Column(wording.named(wording.COSTS, comparison.cost_unit), _written([c.cost for c in rows])),
     ]
     kept = [c for c in columns if any(cell != wording.UNKNOWN for cell in c.cells)]
@@ -70,12 +83,6 @@ def _table(runs: Sequence[RunReport], comparison: Comparison) -> Markup:
                 if paired
                 else None,
             ),
-            note(
-                "Ratio at equal KL: hypervolume over the first run's when both are held to the same limit on KL to the "
-                "reference, averaged over all limits that both reach. A run that leads only without it leads by drifting."
-            )
-            if any(c.equal_kl_ratio is not None for c in rows)
-            else None,
             [tag("p", text, class_="flag") for text in comparison.notes],
         ]
     )
@@ -125,12 +132,42 @@ def _fronts(runs: Sequence[RunReport], comparison: Comparison) -> Markup | None:
     )
 
 
+def _attainment(runs: Sequence[RunReport], comparison: Comparison) -> Markup | None:
+    if not comparison.attainment:
+        return None
+    objectives = objectives_of(runs[0])
+    panels = [
+        panel(
+            comparison_figures.attainment(runs, comparison, found, objectives),
+            f"Where {runs[0].name} or {runs[found.run].name} attains more often",
+            run_key(0, runs[0].name),
+            run_key(found.run, runs[found.run].name),
+        )
+        for found in comparison.attainment
+    ]
+    return join(
+        [
+            tag("div", panels, class_="panels wide"),
+            note(
+                "The fuller the colour, the larger the difference between the shares of seeds that reach at least so much "
+                "of both objectives; blank where both do, or neither does."
+            ),
+        ]
+    )
+
+
 def _cost(runs: Sequence[RunReport], comparison: Comparison) -> Markup | None:
     if comparison.cost_unit is None:
         return None
-    return large(
+    drawn = large(
         lambda w, h: comparison_figures.cost(runs, comparison, w, h),
         f"Hypervolume against {wording.named(wording.COSTS, comparison.cost_unit).lower()}",
         [run_key(c.run, runs[c.run].name) for c in comparison.contenders],
         sizes=((880, 340), (344, 280)),
+    )
+    curves = any(c.growth is not None for c in comparison.contenders)
+    words = "Each curve follows a run's jobs in the order in which they were planned, the mean over its seeds"
+    bands = any(c.growth is not None and c.growth.steps[0].ci95 for c in comparison.contenders)
+    return join(
+        [drawn, note(f"{words}{', with the 95 % interval over units' if bands else ''}.") if curves else None]
     )

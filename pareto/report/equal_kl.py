@@ -40,7 +40,8 @@ def equal_kl_ratio(
     """Hypervolume of run `r` over that of the first at equal KL, the mean over the seeds that both have, with its interval.
 
     None where KL is not known, and where less than half of either's policies lie within the KL that both reach: a ratio
-    of two or three policies that happen to lie lowest says nothing. The interval rests on the same units for both; KL is
+    of two or three policies that happen to lie lowest says nothing. Where the first run reaches nothing below that KL, the
+    ratio is that at that KL alone. The interval rests on the same units for both; KL is
     taken as it was measured.
     """
     ours, theirs = _kl(runs[0]), _kl(runs[r])
@@ -54,24 +55,21 @@ def equal_kl_ratio(
     n = len(ours)
 
     def figure(values: np.ndarray) -> float:
-        return float(
-            np.mean(
-                [
-                    equal_kl(
-                        values[n:][other[seed]],
-                        theirs[other[seed]],
-                        values[:n][first[seed]],
-                        ours[first[seed]],
-                        ref,
-                    ).ratio
-                    for seed in shared
-                ]
-            )
-        )
+        sets = [
+            (values[n:][other[seed]], theirs[other[seed]], values[:n][first[seed]], ours[first[seed]])
+            for seed in shared
+        ]
+        return float(np.mean([_ratio(*one, ref) for one in sets]))
 
     both = together(units, r) if len(ours) + len(theirs) <= MOST_PRICED else None
     value = figure(np.concatenate([oriented(runs[0]), oriented(runs[r])])) if shared else np.nan
     return (value, interval(both, figure)) if np.isfinite(value) else None
+
+
+def _ratio(a: np.ndarray, a_kl: np.ndarray, b: np.ndarray, b_kl: np.ndarray, ref: np.ndarray) -> float:
+    """The ratio over all common limits; at the largest alone where the second reaches nothing below it."""
+    found = equal_kl(a, a_kl, b, b_kl, ref)
+    return found.ratio if np.isfinite(found.ratio) else found.ratio_at_common_limit
 
 
 def _kl(run: RunReport) -> np.ndarray | None:

@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from pareto.objectives import Objectives
 from pareto.report import canvas, wording
 from pareto.report.canvas import ACCENT, FAINT, HAIR, INK, MUTED
-from pareto.report.tree import PolicyRow, RunReport, Vector
+from pareto.report.tree import Growth, PolicyRow, RunReport, Vector
 
 CROWD = 60
 """Above so many policies, intervals and exact optima are left out of small panels: they would hide the points."""
+
+EXACT_DOTS = 100
+"""Most points of a dense exact front in a small panel; half as many in a matrix of five or more objectives."""
 
 LABELLED = 16
 """Up to so many policies are numbered beside their points."""
@@ -77,6 +80,11 @@ def pair(r: int, run: RunReport, objectives: Objectives, i: int, j: int) -> Figu
     fig, axes = panel(objectives)
     few = len(run.policies) <= CROWD
     shown = [[p.values[i], p.values[j]] for p in run.policies]
+    if run.exact is not None and run.exact.front:
+        most = EXACT_DOTS if len(objectives) < 5 else EXACT_DOTS // 2
+        dense = [[p[i], p[j]] for p in run.exact.front[:: -(-len(run.exact.front) // most)]]
+        axes.scatter(*np.array(dense).T, s=4, color=MUTED, alpha=0.55, linewidths=0, zorder=1)
+        shown += dense
     shown += _exact_optima(axes, run, i, j) if few else []
     shown += _policies(axes, r, run.policies, i, j, size=26 if few else 13, intervals=few)
     frame(axes, shown, objectives, i, j, x_ticks=4, y_ticks=4)
@@ -212,6 +220,40 @@ def attainment(r: int, run: RunReport, objectives: Objectives, width: int, heigh
     )
     frame(axes, shown, objectives, 0, 1, x_ticks=max(3, width // 95), y_ticks=6)
     return fig
+
+
+def growth(run: RunReport, width: int, height: int) -> Figure:
+    """Hypervolume against cost, job after job, with its band."""
+    fig, axes = canvas.figure(width, height, left=64, right=18, top=14, bottom=46)
+    if run.growth is not None:
+        heights = growing(axes, run.growth, ACCENT)
+        cost_frame(axes, [0.0, *run.growth.costs], heights, run.growth.cost_unit, width)
+    return fig
+
+
+def growing(axes: Axes, growth: Growth, colour: str) -> list[float]:
+    """Draw one curve with its band; returns the heights that it reaches."""
+    values = [step.hypervolume for step in growth.steps]
+    banded = [(x, *step.ci95) for x, step in zip(growth.costs, growth.steps) if step.ci95 is not None]
+    if banded:
+        xs, lows, highs = np.array(banded).T
+        axes.fill(np.r_[xs, xs[::-1]], np.r_[lows, highs[::-1]], color=colour, alpha=0.12, linewidth=0)
+    axes.plot(growth.costs, values, color=colour, linewidth=1.5)
+    axes.scatter(growth.costs, values, s=16, color=colour, linewidths=0, zorder=3)
+    return [*values, *(end for _, *ends in banded for end in ends)]
+
+
+def cost_frame(
+    axes: Axes, costs: Sequence[float], heights: Sequence[float], unit: str | None, width: int
+) -> None:
+    """Limits, labels and ticks of hypervolume against cost."""
+    axes.set_xlim(*canvas.limits(costs))
+    axes.set_ylim(*canvas.limits(heights, 0.15))
+    axes.set_xlabel(wording.named(wording.COSTS, unit).lower(), labelpad=7)
+    axes.set_ylabel("hypervolume", labelpad=7)
+    canvas.ticks(axes.xaxis, max(3, width // 130))
+    canvas.ticks(axes.yaxis, 5)
+    axes.spines[["left", "bottom"]].set_visible(False)
 
 
 def _policies(

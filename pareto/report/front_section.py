@@ -48,7 +48,7 @@ def front_section(r: int, run: RunReport, objectives: Objectives) -> Markup | No
     return join(
         [
             tag("figure", matrix, tag("figcaption", _legend(run, small=True), shade if corner else None)),
-            _parallel(r, run, objectives) if m > 3 else None,
+            _parallel(r, run, objectives),
         ]
     )
 
@@ -64,7 +64,7 @@ def _legend(run: RunReport, small: bool) -> Markup:
             key("exact", "exact optimum at the same weights")
             if exact is not None and exact.same_weights and not crowd
             else None,
-            key("line", "exact front") if exact is not None and exact.front and not small else None,
+            key("dots" if small else "line", "exact front") if exact is not None and exact.front else None,
             key("area", "hypervolume") if run.ref_point is not None and not small else None,
             key("reference", "reference point") if run.ref_point is not None and not small else None,
         ]

@@ -47,12 +47,26 @@ def _figures(run: RunReport) -> Markup:
     exact = run.exact.figures if run.exact is not None else {}
     groups = [
         ("Against the exact optimum", wording.FIGURES, exact),
-        ("Further indicators", _worded(run.indicators), run.indicators),
+        (
+            "Further indicators, with 95 % intervals" if run.intervals else "Further indicators",
+            _worded(run.indicators),
+            run.indicators,
+        ),
     ]
     made = []
     for title, names, figures_ in groups:
         pairs = [
-            (name, join([wording.number(figures_[key_]), _error(figures_, key_), tag("small", meaning)]))
+            (
+                name,
+                join(
+                    [
+                        wording.number(figures_[key_]),
+                        _error(figures_, key_),
+                        _interval(run, figures_, key_),
+                        tag("small", meaning),
+                    ]
+                ),
+            )
             for key_, (name, meaning) in names.items()
             if isinstance(figures_.get(key_), int | float)
         ]
@@ -70,6 +84,13 @@ def _worded(indicators: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         if name not in shown | set(wording.INDICATORS) and not name.endswith("_error")
     ]
     return wording.INDICATORS | {name: (name.replace("_", " ").capitalize(), "") for name in others}
+
+
+def _interval(run: RunReport, figures: Mapping[str, Any], name: str) -> Markup | None:
+    """The interval of a further indicator, where the run's scores per unit tell it."""
+    if figures is not run.indicators or name not in run.intervals:
+        return None
+    return tag("small", wording.with_interval(figures[name], run.intervals[name])[1], class_="span")
 
 
 def _error(figures: Mapping[str, Any], name: str) -> str:

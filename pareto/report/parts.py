@@ -58,6 +58,7 @@ _KEYS = {
     "dominated": '<circle cx="7" cy="7" r="4" fill="var(--faint)"/>',
     "exact": '<circle cx="7" cy="7" r="3.5" fill="none" stroke="var(--muted)" stroke-width="1.2"/>',
     "line": '<path d="M0 7H14" stroke="var(--muted)" stroke-width="1.4"/>',
+    "dots": '<g fill="var(--muted)"><circle cx="2" cy="9" r="1.2"/><circle cx="7" cy="6" r="1.2"/><circle cx="12" cy="4" r="1.2"/></g>',
     "reference": '<path d="M2 7H12M7 2V12" stroke="var(--muted)" stroke-width="1.4"/>',
     "area": '<rect x="1" y="2" width="12" height="10" fill="var(--accent)" fill-opacity=".14"/>',
 }

@@ -27,6 +27,7 @@ def policy_table(r: int, run: RunReport, objectives: Objectives) -> Markup | Non
         _column("KL to exact, nats", "kl_to_exact_nats", [p.kl_to_exact_nats for p in rows]),
         _column("Optimality", "optimality", [p.optimality for p in rows]),
         _column("held out", "optimality_heldout", [p.optimality_heldout for p in rows]),
+        _column(_cost_title(rows), "cost", [p.cost for p in rows]),
     ]
     columns += [
         _column(title, f"text.{name}", [(p.text or {}).get(name) for p in rows], group="Replies")
@@ -60,6 +61,7 @@ def policy_table(r: int, run: RunReport, objectives: Objectives) -> Markup | Non
                 "its range.",
             ),
             _trade_offs(run, objectives),
+            _steps(run, objectives),
         ]
     )
 
@@ -78,6 +80,32 @@ def _trade_offs(run: RunReport, objectives: Objectives) -> Markup | None:
         css="small",
     )
     return tag("details", tag("summary", f"What one unit of {first} costs in {second}, step by step"), shown)
+
+
+def _steps(run: RunReport, objectives: Objectives) -> Markup | None:
+    """For more objectives: the steps between neighbours that give more than they take, folded away."""
+    if not run.steps:
+        return None
+    columns = [Column("Step", [f"#{s.a} to #{s.b}" for s in run.steps], number=False)]
+    for k, name in enumerate(objectives.names):
+        written = wording.column([s.changes[k] for s in run.steps])
+        cells = [f"{'+' if s.changes[k] > 0 else ''}{written(s.changes[k])}" for s in run.steps]
+        columns.append(Column(name, cells, group="Change"))
+    columns.append(Column("Lost per gained", [wording.fixed(s.price, 2) for s in run.steps]))
+    shown = join(
+        [
+            table("What changes between neighbours on the front", columns, css="small"),
+            note(
+                "Lost per gained: every objective in shares of the front's range; the cheapest steps first."
+            ),
+        ]
+    )
+    return tag("details", tag("summary", "What a step to a neighbour on the front costs"), shown)
+
+
+def _cost_title(rows: list[PolicyRow]) -> str:
+    units = {p.cost_unit for p in rows if p.cost_unit is not None}
+    return wording.named(wording.COSTS, units.pop()) if len(units) == 1 else "Cost"
 
 
 def _column(title: str, key_: str, values: list[Any], group: str = "") -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pareto.objectives import Objectives
 from pareto.report import figures, wording
 from pareto.report.front_section import front_section
+from pareto.report.groups import groups_table
 from pareto.report.markup import Markup, join, tag
 from pareto.report.measuring import objectives_of
 from pareto.report.parts import Column, facts, large, note, panel, section, table
@@ -25,6 +26,7 @@ def run_sections(r: int, run: RunReport, level: int) -> list[tuple[str, str, Mar
         ("front", "Front", front_section(r, run, objectives)),
         ("steering", "Steering", _steering(r, run, objectives)),
         ("policies", "Policies", policy_table(r, run, objectives)),
+        ("groups", "Groups", groups_table(r, run)),
         ("texts", "Texts", _texts(r, run)),
         ("seeds", "Seeds", _seeds(r, run, objectives)),
         ("excluded", "Excluded", _excluded(run)),
@@ -42,6 +44,7 @@ _TITLES = {
     "front": "The front",
     "steering": "Requested weight, delivered value",
     "policies": "Policies",
+    "groups": "Groups",
     "texts": "Texts along the front",
     "seeds": "Across seeds",
     "excluded": "Quarantined and failed",
@@ -183,7 +186,23 @@ def _cost(run: RunReport) -> Markup | None:
         for name, title in wording.COSTS.items()
         if run.cost.get(name)
     ]
-    return facts(pairs) if pairs else None
+    if not pairs:
+        return None
+    return join([facts(pairs), _growth(run)])
+
+
+def _growth(run: RunReport) -> Markup | None:
+    if run.growth is None:
+        return None
+    unit = wording.named(wording.COSTS, run.growth.cost_unit).lower()
+    band = any(step.ci95 is not None for step in run.growth.steps)
+    return large(
+        lambda w, h: figures.growth(run, w, h),
+        f"Hypervolume against {unit}",
+        f"What the first jobs reach, in the order in which they were planned{', the mean over seeds' if run.seeds else ''}"
+        f"{'; the band is the 95 % interval over units' if band else ''}.",
+        sizes=((880, 320), (344, 260)),
+    )
 
 
 def _provenance(run: RunReport) -> Markup | None:

@@ -41,6 +41,7 @@ def verdict(
         facts=[
             _evidence(front, policies),
             *_seeds(seeds),
+            *_selection(indicators),
             _reference(objectives, policies, ref_point, front.get("ref_point_rule")),
             _exclusions(indicators, policies, quarantined, failed),
             *_truth(exact),
@@ -87,6 +88,18 @@ def _seeds(seeds: Seeds | None) -> list[str]:
     shown, interval = wording.with_interval(seeds.interquartile_mean, seeds.interquartile_mean_ci95)
     return [
         f"One seed at a time: hypervolume {shown} (interquartile mean over seeds, 95 % interval {interval})."
+    ]
+
+
+def _selection(indicators: Mapping[str, Any]) -> list[str]:
+    """Both numbers: what is reported, and what the units that choices rest on would have said."""
+    value, chosen = indicators.get("hypervolume"), indicators.get("hypervolume_selection")
+    if value is None or chosen is None:
+        return []
+    shown, _ = wording.with_interval(value, indicators.get("hypervolume_ci95"))
+    return [
+        f"Reported on units that no choice rests on: {shown}; on the units that choices rest on it reads "
+        f"{wording.number(chosen)}."
     ]
 
 

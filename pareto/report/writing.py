@@ -16,12 +16,15 @@ from pareto.report.tree import PolicyRow, Report, RunReport
 from pareto.state import atomic
 
 
-def write_report(folders: Path | str | Sequence[Path | str], out: Path | str | None = None) -> Path:
+def write_report(
+    folders: Path | str | Sequence[Path | str], out: Path | str | None = None, interactive: bool = False
+) -> Path:
     """Read run folders and write their report.
 
     Args:
         folders: one run folder, or several to be compared.
         out: the page to write; default: report.html in the one run folder, ./report.html for several.
+        interactive: add figures that turn and zoom; see `render`.
 
     Returns:
         Path of the page. Its data lies beside it as .json and, outside a run folder, as .csv: a run folder has its
@@ -34,7 +37,7 @@ def write_report(folders: Path | str | Sequence[Path | str], out: Path | str | N
     """
     several = [folders] if isinstance(folders, Path | str) else list(folders)
     target = page_path(several, out)
-    return save(build([read_run(folder) for folder in several]), target)
+    return save(build([read_run(folder) for folder in several]), target, interactive)
 
 
 def page_path(folders: Sequence[Path | str], out: Path | str | None = None) -> Path:
@@ -61,9 +64,9 @@ def page_path(folders: Sequence[Path | str], out: Path | str | None = None) -> P
     return path
 
 
-def save(report: Report, path: Path) -> Path:
+def save(report: Report, path: Path, interactive: bool = False) -> Path:
     """Write a report's page and data; each file whole or not at all."""
-    page = render(report)
+    page = render(report, interactive)
     table = None if _is_run(path.parent) else to_csv(report)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path.with_suffix(".json"), report.dumps() + "\n")

@@ -236,4 +236,4 @@ def test_contrast_of_text_and_of_marks(theme: int) -> None:
 
 def test_the_pages_parts_ship_with_the_package() -> None:
     names = {part.name for part in (files("pareto.report") / "assets").iterdir()}
-    assert names == {"page.html", "style.css", "script.js"}
+    assert names == {"page.html", "style.css", "script.js", "interactive.js"}
