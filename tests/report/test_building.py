@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from pareto.errors import ArtifactError
+from pareto.front import expected_utility
 from pareto.report import Report, build, read_run, render
 
 
@@ -106,3 +108,55 @@ def test_directions_are_weights_too(report: Callable[..., Report]) -> None:
 
     made = report("directions", m=3, n=10, edit=edit)
     assert "simplex" not in render(made).split('id="data"')[0].split("<main")[1]
+
+
+def test_steps_of_three_objectives_by_hand(report: Callable[..., Report]) -> None:
+    def edit(front: dict[str, Any]) -> None:
+        front["policies"], front["exact"] = front["policies"][:3], None
+        values = [(0.0, 10.0, 1.0), (4.0, 8.0, 1.0), (3.0, 0.0, 3.0)]
+        for policy, found in zip(front["policies"], values):
+            policy |= {"values": dict(zip(("helpful", "brief", "harmless"), found)), "ci95": None}
+
+    run = report("steps", m=3, n=8, units=16, edit=edit).runs[0]
+    # ranges 4, 10, 2: from 1 to 2 gains 4/4 and loses 2/10; from 2 to 3 gains 2/2 and loses 1/4 + 8/10, so it is turned
+    assert [(s.a, s.b, s.changes) for s in run.steps] == [
+        ("1", "2", [4.0, -2.0, 0.0]),
+        ("3", "2", [1.0, 8.0, -2.0]),
+    ]
+    assert [s.price for s in run.steps] == pytest.approx([0.2, 1.0 / 1.05])
+    assert "What a step to a neighbour on the front costs" in render(report("steps"))
+
+
+def test_further_indicators_have_intervals(folder: Callable[..., Path]) -> None:
+    def edit(front: dict[str, Any]) -> None:
+        oriented = np.array([list(p["values"].values()) for p in front["policies"]])
+        front["indicators"]["expected_utility"] = expected_utility(oriented)
+
+    made = build([read_run(folder("further", n=5, edit=edit))]).runs[0]
+    low, high = made.intervals["expected_utility"]
+    assert low < made.indicators["expected_utility"] < high
+    assert "hypervolume" not in made.intervals  # it has its own
+    assert (
+        "sparsity" not in made.intervals
+    )  # the synthetic figure is not that of the scores: no interval stands for it
+    assert "Further indicators, with 95 % intervals" in render(Report(title="", runs=[made]))
+
+
+def test_groups_become_a_table(report: Callable[..., Report]) -> None:
+    def edit(front: dict[str, Any]) -> None:
+        for i, policy in enumerate(front["policies"]):
+            policy["groups"] = {"old": {"helpful": 1.25 + i}, "young": {"helpful": 7.5, "brief": "?"}}
+        front["policies"][0]["groups"] = None
+
+    source = render(report("groups", n=4, units=16, edit=edit))
+    table = source.split('id="groups-0"')[1].split("</section>")[0]
+    heads = re.findall(r'<th scope="col(?:group)?"[^>]*>([^<]*)</th>', table)
+    assert heads == ["#", "helpful", "old", "young"]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", table)[:4] == ["\u2013", "\u2013", "2.25", "7.50"]
+
+
+def test_groups_that_hold_no_numbers_are_no_table(report: Callable[..., Report]) -> None:
+    def edit(front: dict[str, Any]) -> None:
+        front["policies"][0]["groups"] = {"old": "unknown", "young": {"brief": None, "won": True}}
+
+    assert 'id="groups-0"' not in render(report("no groups", n=4, units=16, edit=edit))
