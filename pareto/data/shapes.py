@@ -1,19 +1,23 @@
 """The shapes a preference row may have, and what each says.
 
-======================  ==================================================================================
-shape                   columns
-======================  ==================================================================================
-scored responses        prompt, responses [K], scores [K] (objective -> number)
-one pair, many labels   prompt, response_a, response_b, preferences (objective -> 1 a, -1 b, 0 tie, null)
-stepwise                prompt, completions [K], labels [K]
-unpaired                prompt, completion, label
-pair                    prompt, chosen, rejected
-implicit prompt         chosen, rejected
-======================  ==================================================================================
+=========================  ===============================================================================
+shape                      columns
+=========================  ===============================================================================
+scored responses           prompt, responses [K], scores [K] (objective -> number)
+one pair, many labels      prompt, response_a, response_b, preferences (objective -> 1 a, -1 b, 0 tie, null)
+stepwise                   prompt, completions [K], labels [K]
+unpaired                   prompt, completion, label
+clean and noisy prompt     prompt, noisy_prompt, completion
+pair with rationale        prompt, chosen, rejected, rationale (why chosen is better)
+pair under two prompts     prompt, other_prompt, chosen, rejected (other_prompt: chosen fits it less)
+pair with degraded copies  prompt, chosen, rejected, degraded [L] (chosen with less and less of its content)
+pair                       prompt, chosen, rejected
+implicit prompt            chosen, rejected
+=========================  ===============================================================================
 
-The last two may name an `objective`, all may carry `weight`, `margin`, `user`, `group`, `id`; other columns are ignored.
-Texts are strings or chat messages. The first shape whose columns are all there and not null is the row's shape, so a
-file may mix them.
+Pairs may name an `objective`, all may carry `weight`, `margin`, `user`, `group`, `id`; other columns are ignored. Texts are
+strings or chat messages. The first shape whose columns are all there and not null is the row's shape, so a file may mix
+them. What a pair carries beyond itself is checked here and read for training by `pareto.data.supervision`.
 """
 
 from __future__ import annotations
@@ -236,6 +240,54 @@ def _pair(row: Mapping[str, Any], meta: Meta) -> Comparison:
     return _differ(prompt, chosen, rejected, {_objective_of(row): 1.0}, meta)
 
 
+def _pair_with(column: str) -> Callable[[Mapping[str, Any], Meta], Comparison]:
+    """A pair with one more text, which is checked and left to whoever trains on it."""
+
+    def read(row: Mapping[str, Any], meta: Meta) -> Comparison:
+        extra_text(row, column)
+        return _pair(row, meta)
+
+    return read
+
+
+def _with_degraded(row: Mapping[str, Any], meta: Meta) -> Comparison:
+    extra_texts(row, "degraded")
+    return _pair(row, meta)
+
+
+def _noisy(row: Mapping[str, Any], meta: Meta) -> Rated:
+    """An answer that nobody rated: it says which response belongs to the prompt, and nothing about objectives."""
+    extra_text(row, "noisy_prompt")
+    prompt, texts = _prompt(row, (parse_text(row["completion"], "completion"),))
+    return Rated(prompt, texts, ({},), meta)
+
+
+def extra_text(row: Mapping[str, Any], column: str) -> Text:
+    """A text that a row carries beside its pair.
+
+    Raises:
+        RowError: it is no text, or an empty one.
+    """
+    text = parse_text(row[column], column)
+    if isinstance(text, str) and not text.strip():
+        raise RowError(f"{column!r} is empty; leave the column out where there is none")
+    return text
+
+
+def extra_texts(row: Mapping[str, Any], column: str) -> tuple[Text, ...]:
+    """A list of at least one text that a row carries beside its pair.
+
+    Raises:
+        RowError: it is no list, or one of its entries is no text.
+    """
+    values = row[column]
+    if not isinstance(values, list) or not values:
+        raise RowError(
+            f"{column!r} must be a list of texts; got {type(values).__name__} {str(values)[:40]!r}"
+        )
+    return tuple(extra_text({f"{column}[{i}]": v}, f"{column}[{i}]") for i, v in enumerate(values))
+
+
 def _implicit(row: Mapping[str, Any], meta: Meta) -> Comparison:
     chosen, rejected = parse_text(row["chosen"], "chosen"), parse_text(row["rejected"], "rejected")
     if isinstance(chosen, Chat) and isinstance(rejected, Chat):
@@ -277,6 +329,12 @@ SHAPES = (
     Shape("one pair, many labels", ("prompt", "response_a", "response_b", "preferences"), _labelled),
     Shape("stepwise", ("prompt", "completions", "labels"), _stepwise),
     Shape("unpaired", ("prompt", "completion", "label"), _unpaired),
+    Shape("clean and noisy prompt", ("prompt", "noisy_prompt", "completion"), _noisy),
+    Shape("pair with rationale", ("prompt", "chosen", "rejected", "rationale"), _pair_with("rationale")),
+    Shape(
+        "pair under two prompts", ("prompt", "other_prompt", "chosen", "rejected"), _pair_with("other_prompt")
+    ),
+    Shape("pair with degraded copies", ("prompt", "chosen", "rejected", "degraded"), _with_degraded),
     Shape("pair", ("prompt", "chosen", "rejected"), _pair),
     Shape("implicit prompt", ("chosen", "rejected"), _implicit),
 )
