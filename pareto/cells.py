@@ -31,7 +31,8 @@ class Cell:
     """One fit call: a method at some weights with some seed, or a job that others need first.
 
     Args:
-        role: "policy" (its results are scored and enter the front) or "prerequisite" (reference model, margins, ...).
+        role: "policy" (its results are scored and enter the front), "candidate" (scored, so that something can be decided,
+            but not in the front) or "prerequisite" (reference model, margins, ...).
         maker: who fits it: "task" or "method".
         spec: JSON-able; everything that determines the result besides the prerequisites.
         needs: prerequisite name -> id of the cell that makes it; enters the hash.
@@ -39,7 +40,7 @@ class Cell:
         seed: the study seed of this cell.
     """
 
-    role: Literal["policy", "prerequisite"]
+    role: Literal["policy", "candidate", "prerequisite"]
     maker: Literal["task", "method"]
     spec: Mapping[str, Any]
     needs: Mapping[str, str] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from pareto.align.preference_job import (
     implicit_rewards,
     pair_logps,
     pair_metrics,
+    restarted,
 )
 from pareto.cells import Cell, FitContext, Fitted
 from pareto.config import Config
@@ -135,6 +136,10 @@ class MODPO(Config):
             the policies, scored on prompts kept from training.
         """
         return FITTERS.get("text")(self, model, tokenizer, rows, **options)
+
+    def restarted(self, cell: Cell, start: str | None, share: float) -> Cell:
+        """The same cell with a share of the steps, from another policy's parameters (`None`: from the reference)."""
+        return restarted(cell, start, share)
 
     def margin_of(self, objective: str) -> Margin:
         """Where the reward of an objective comes from when it is not the trained one.

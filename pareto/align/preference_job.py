@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from pareto.core.losses.base import PairLogps
 from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.reference import cached_logps, logps_key
 from pareto.data.pairs import PreferencePairs
-from pareto.models.adapters import FullFineTuning, LoRA, attach, save_policy
+from pareto.models.adapters import FullFineTuning, LoRA, attach, reattach, save_policy
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
 
@@ -59,15 +59,19 @@ class Reference:
         return json.loads((self.folder / "reference.json").read_text())["sha256"]
 
     @cached_property
-    def logps(self) -> np.ndarray:
-        """[n_responses] float64, nats: reference log-probability of every response, from the cache where it is there."""
+    def token_logps(self) -> np.ndarray:
+        """[response tokens] float32, nats: of the reference, from the cache where it is there."""
         table = self.pairs.table
         key = logps_key(self.sha256, table, self.context.dtype)
         stored = self.folder if (self.folder / f"logps-{key[:20]}.npy").exists() else self.context.scratch
-        return sums(
-            table,
-            cached_logps(stored, key, lambda: response_logps(self.model(), table, dtype=self.context.dtype)),
+        return cached_logps(
+            stored, key, lambda: response_logps(self.model(), table, dtype=self.context.dtype)
         )
+
+    @cached_property
+    def logps(self) -> np.ndarray:
+        """[n_responses] float64, nats: reference log-probability of every response."""
+        return sums(self.pairs.table, self.token_logps)
 
 
 def pair_logps(scored: ScoredExamples, ref_logps: Tensor, margin: Tensor | None = None) -> PairLogps:
@@ -127,9 +131,15 @@ def fit_policy(
 
     Beside the policy stand `policy.json` (weights, beta) and `rewards.safetensors`: its implicit reward
     beta * log(pi / pi_ref) of every response in the pairs, so that it can serve as a margin without another pass.
+
+    A cell that was `restarted` begins with the parameters of the policy it needs as "start" and makes its share of the
+    steps; the reference of the loss stays what it is.
     """
     context = reference.context
-    model = attach(reference.model(), adapter, seed=rng.derive_seed("adapter", cell.seed) % 2**31)
+    model = begin_policy(reference, adapter, cell)
+    if "start" in context.needs:
+        first_loss = None
+    train_config = shortened(train_config, cell.spec.get("share", 1.0), len(examples))
     hooks = Hooks(context.progress, context.log, callbacks, Checkpoints(context.scratch))
     result = train(
         model,
@@ -142,19 +152,61 @@ def fit_policy(
         first_loss=first_loss,
         hooks=hooks,
     )
+    return store_policy(reference, model, cell, beta=beta, tokens=result.tokens)
+
+
+def begin_policy(reference: Reference, adapter: LoRA | FullFineTuning, cell: Cell) -> Any:
+    """The model to train: a copy of the reference, or the policy that a `restarted` cell needs as "start"."""
+    start = reference.context.needs.get("start")
+    if start is not None:
+        return reattach(reference.model(), start)
+    return attach(reference.model(), adapter, seed=rng.derive_seed("adapter", cell.seed) % 2**31)
+
+
+def store_policy(
+    reference: Reference, model: Any, cell: Cell, *, beta: float | None, tokens: int, generated: int = 0
+) -> Fitted:
+    """Write a trained policy into the cell's folder; see `fit_policy`.
+
+    Args:
+        reference: of the job.
+        model: as trained.
+        cell: whose policy it is.
+        beta: at which ref * exp(w.r / beta) is what it was trained towards, 1/nats; None where there is no such beta, and
+            then no implicit reward is stored.
+        tokens: trained.
+        generated: tokens sampled on the way.
+    """
+    context, table = reference.context, reference.pairs.table
     kind = save_policy(model, context.folder)
-    store_implicit_rewards(
-        context.folder,
-        beta
-        * (
-            sums(reference.pairs.table, response_logps(model, reference.pairs.table, dtype=context.dtype))
-            - reference.logps
-        ),
-    )
+    if beta is not None:
+        logps = sums(table, response_logps(model, table, dtype=context.dtype))
+        store_implicit_rewards(context.folder, beta * (logps - reference.logps))
     weights = dict(cell.weights) if cell.weights is not None else None
     atomic.write_json(context.folder / "policy.json", {"kind": kind, "weights": weights, "beta": beta})
     policy = PolicyFiles(cell.id, kind, context.folder, weights, extra={"beta": beta})
-    return Fitted((policy,), Cost(train_tokens=result.tokens))
+    return Fitted((policy,), Cost(train_tokens=tokens, generated_tokens=generated))
+
+
+def shortened(config: TrainConfig, share: float, n_examples: int) -> TrainConfig:
+    """The same optimisation in a share of the steps, warm-up and decay included."""
+    if share == 1.0:
+        return config
+    per_epoch = max(1, n_examples // config.batch_size)
+    steps = config.steps or max(1, math.ceil(config.epochs * per_epoch))
+    return config.model_copy(update={"steps": max(1, round(share * steps))})
+
+
+def restarted(cell: Cell, start: str | None, share: float) -> Cell:
+    """The same cell with a share of the steps, from the parameters of another policy.
+
+    Args:
+        cell: a policy's cell.
+        start: id of the cell whose policy it starts from; None for the reference.
+        share: of the steps, in (0, 1].
+    """
+    needs = cell.needs if start is None else {**cell.needs, "start": start}
+    return replace(cell, spec={**cell.spec, "share": share}, needs=needs)
 
 
 def store_implicit_rewards(folder: Path, rewards: np.ndarray) -> None:

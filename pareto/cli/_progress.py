@@ -105,8 +105,10 @@ class Lines:
         forecast = self._forecast
         if notice.kind == "plan":
             return f"{forecast.total} cells, {forecast.done} done, {notice.data['workers']} at a time"
-        if notice.kind == "exact":
-            return "working out the exact front"
+        if notice.kind in ("choosing", "exact"):
+            return {"choosing": "choosing the next weights", "exact": "working out the exact front"}[
+                notice.kind
+            ]
         name = label(notice)
         if notice.kind == "done":
             left = time_text(forecast.left_s())
@@ -146,7 +148,9 @@ class Bars:
     def __call__(self, notice: Notice) -> None:
         """Move the bars."""
         self._forecast.take(notice)
-        if notice.kind == "plan":
+        if notice.kind == "plan" and self._whole is not None:
+            self._progress.update(self._whole, total=self._forecast.total)
+        elif notice.kind == "plan":
             self._whole = self._progress.add_task("cells", total=self._forecast.total, note="")
         elif notice.kind == "exact":
             self._progress.add_task("exact front", total=None, note="")

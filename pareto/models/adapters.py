@@ -65,6 +65,21 @@ def attach(model: Any, adapter: LoRA | FullFineTuning, *, seed: int) -> Any:
         return get_peft_model(model, config)
 
 
+def reattach(model: Any, folder: Path) -> Any:
+    """Load a trained policy and go on with it: the parameters that were trained are the trainable ones again.
+
+    Args:
+        model: a freshly loaded reference; it becomes part of the result.
+        folder: what `save_policy` wrote.
+    """
+    if (folder / "adapter_config.json").exists():
+        from peft import PeftModel
+
+        model.requires_grad_(False)
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+    return load_policy(model, folder).requires_grad_(True)
+
+
 def save_policy(model: Any, folder: Path) -> str:
     """Write a trained model: an adapter in PEFT layout, or all weights.
 

@@ -33,6 +33,24 @@ from pareto.tasks import TASKS
 STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
+class EarlyConfig(Config):
+    """Stop weights before their training is over.
+
+    Every weight vector but the corners is trained for the share `at` of its steps and scored on the selection split; those
+    that the rule keeps are trained on.
+
+    Args:
+        rule: "dominated" stops a weight vector when some other policy is better in every objective with probability
+            `confidence` (resampled units); "halving" keeps the half that has the largest hypervolume as a set.
+        at: share of the steps after which is looked.
+        confidence: of the rule "dominated".
+    """
+
+    rule: Literal["dominated", "halving"]
+    at: float = Field(default=0.5, gt=0, lt=1)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+
+
 class WeightsConfig(Config):
     """Which weights the policies are trained for.
 
@@ -43,6 +61,15 @@ class WeightsConfig(Config):
         corners: add the m single-objective corners.
         list: the weights themselves, objective -> number each; for kind "list" only.
         seed: seed of kinds that draw.
+        batch: weights chosen at a time by kinds that look at results; the next ones wait for these.
+        pool: lattice divisions of the weights that such kinds choose from; None takes about 500 weights.
+        epsilon: "linear_support" ends once no policy could be better by more, in utility.
+        patience: kinds that look at results end after so many batches that raised the selection split's hypervolume by
+            less than its standard error.
+        scale: "ranges" divides weights by the ranges of the objectives over the corners (run first) and normalises them.
+            It helps where rewards have very different units, and hurts where a KL penalty ties weights to rewards.
+        warm_start: train a policy from the nearest one of an earlier batch, with this share of the steps.
+        early: stop weights that do not pay before their training is over.
     """
 
     kind: str = "cells"
@@ -51,6 +78,13 @@ class WeightsConfig(Config):
     corners: bool = True
     list: tuple[Mapping[str, float], ...] | None = Field(default=None, min_length=1)
     seed: int = Field(default=0, ge=0)
+    batch: int = Field(default=2, ge=1, le=1000)
+    pool: int | None = Field(default=None, ge=0, le=1000)
+    epsilon: float | None = Field(default=None, ge=0)
+    patience: int | None = Field(default=None, ge=1)
+    scale: Literal["none", "ranges"] = "none"
+    warm_start: float | None = Field(default=None, gt=0, le=1)
+    early: EarlyConfig | None = None
 
     @model_validator(mode="after")
     def _one_size(self) -> WeightsConfig:
@@ -58,6 +92,8 @@ class WeightsConfig(Config):
             raise ValueError(f"give n or divisions, not both; got n={self.n} and divisions={self.divisions}")
         if (self.kind == "list") != (self.list is not None):
             raise ValueError(f"key 'list' belongs to kind 'list' and to no other; got kind {self.kind!r}")
+        if self.scale == "ranges" and not self.corners:
+            raise ValueError("scale: ranges measures the ranges on the corners; remove corners: false")
         return self
 
 

@@ -28,12 +28,13 @@ class Notice:
 
     Args:
         kind: "plan" (data: total, done, workers), then per cell "start", "progress" (done, total, figures), "done",
-            "retry" and "failed" (the error), "stopped"; "exact" when the exact front is worked out.
+            "retry" and "failed" (the error), "stopped"; "choosing" when the next weights are, "exact" when the exact front is
+            worked out.
         cell: the cell it is about, where it is about one.
         data: the figures.
     """
 
-    kind: Literal["plan", "start", "progress", "done", "retry", "failed", "stopped", "exact"]
+    kind: Literal["plan", "start", "progress", "done", "retry", "failed", "stopped", "choosing", "exact"]
     cell: Cell | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
@@ -89,6 +90,10 @@ class Controller:
     def __exit__(self, *_: object) -> None:
         if self._engine is not None:
             self._engine.close()
+
+    def follow(self, plan: Plan) -> None:
+        """Go on with another plan, which the store holds already."""
+        self._plan = plan
 
     def run_cells(self) -> None:
         """Do every cell that can be done.
@@ -152,7 +157,7 @@ class Controller:
                 "kind": "cell",
                 "cell": cell.to_json(),
                 "needs": self._folders(cell.needs),
-                "task_needs": self._folders(self._plan.task_needs) if cell.role == "policy" else {},
+                "task_needs": self._folders(self._plan.task_needs) if cell.role != "prerequisite" else {},
             }
         )
 

@@ -31,7 +31,7 @@ def write_front(
     objectives = task.objectives
     rows = store.rows()
     policies = scored_policies(run, rows)
-    point, rule = _ref_point(study, store, rows, policies)
+    point, rule = freeze_ref_point(study, store, policies)
     records, quarantined = front_json.policy_records(policies, objectives, point)
     failed = front_json.failed_block(rows, store.blocked())
     exact = None
@@ -49,6 +49,7 @@ def write_front(
         "ref_point_rule": rule,
         "policies": records,
         "indicators": front_json.indicator_block(policies, objectives, point),
+        **({"rounds": plan.rounds_json} if plan.rounds_json else {}),
         "exact": exact,
         "quarantined": quarantined,
         "failed": failed,
@@ -67,8 +68,13 @@ def write_front(
     return front
 
 
-def scored_policies(run: RunFolder, rows: Iterable[Row]) -> list[front_json.Scored]:
+def scored_policies(run: RunFolder, rows: Iterable[Row], role: str = "policy") -> list[front_json.Scored]:
     """The finished policies of the plan with their scores, in plan order.
+
+    Args:
+        run: the run folder.
+        rows: what the store knows.
+        role: of the cells: "policy", or "candidate" for those that only a decision rested on.
 
     Raises:
         ArtifactError: a score file is missing or broken.
@@ -82,15 +88,19 @@ def scored_policies(run: RunFolder, rows: Iterable[Row]) -> list[front_json.Scor
             needs={name: homes[cell_id] for name, cell_id in row.cell.needs.items()},
         )
         for row in rows
-        if row.status == "done" and row.result and row.cell.role == "policy"
+        if row.status == "done" and row.result and row.cell.role == role
         for policy in row.result["policies"]
     ]
 
 
-def _ref_point(
-    study: StudyConfig, store: Store, rows: list[Row], policies: list[front_json.Scored]
+def freeze_ref_point(
+    study: StudyConfig, store: Store, policies: list[front_json.Scored]
 ) -> tuple[np.ndarray | None, str]:
-    """The reference point in the objectives' own directions, and the rule; frozen once all cells have had their say."""
+    """The reference point in the objectives' own directions, and the rule that fixed it.
+
+    A point by rule is frozen as soon as no cell of the plan can still change it: with the first round where weights are
+    chosen in rounds, else when all policies are there.
+    """
     task: Any = study.task
     if study.score.ref_point is not None:
         return task.objectives.vector(study.score.ref_point), "given"
@@ -100,7 +110,7 @@ def _ref_point(
         if point is None:
             return None, "corners-10%"
         frozen = point.tolist()
-        if all(row.status == "done" for row in rows if row.cell.role == "policy"):
+        if all(row.status == "done" for row in store.rows() if row.cell.role == "policy"):
             store.set("ref_point", frozen)
     return np.array(frozen, dtype=np.float64), "corners-10%"
 

@@ -16,11 +16,13 @@ from pareto.state import atomic
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.controller import Controller, Notice
 from pareto.study.engines import ENGINES
-from pareto.study.finish import write_front
+from pareto.study.finish import freeze_ref_point, scored_policies, write_front
 from pareto.study.folder import check_folder, check_same_study, clear_finished, is_current, only_sweep
 from pareto.study.layout import RunFolder
-from pareto.study.plan import plan_study
+from pareto.study.plan import Plan, plan_study
+from pareto.study.rounds import Round, in_rounds, next_rounds, store_rounds, stored_rounds, within
 from pareto.study.store import Row, Store
+from pareto.study.work import pin_threads
 
 if TYPE_CHECKING:
     from pareto.policy_set import PolicySet
@@ -124,7 +126,7 @@ def run_study(
     engine = "inline" if workers == 0 else study.engine.kind
     if engine not in ENGINES.names():
         raise MissingPackageError(engine, engine, f"engine {engine!r}")
-    plan = plan_study(study)
+    plan_study(study)  # what cannot be is refused before anything is written
     run = RunFolder(folder.absolute())
     fresh = not run.root.exists()
     check_folder(run)
@@ -132,18 +134,28 @@ def run_study(
         check_same_study(store, study, run)
         store.release()  # whoever held these is dead: this process alone has the folder
         atomic.remove_leftovers(run.root)
-        store.plan(plan.cells)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        rounds = stored_rounds(study, store)
+        plan = plan_rounds(study, store, rounds)
         clear_finished(run, store)
         before = sum(row.status == "done" for row in store.rows())
         if before < len(plan.cells) or not is_current(run, study):
             run.manifest.unlink(missing_ok=True)  # the run is open until its manifest is written again
             atomic.write_text(run.config, study.to_yaml())
-        notify(Notice("plan", data={"total": len(plan.cells), "done": before, "workers": workers}))
-        owner = f"{socket.gethostname()}:{os.getpid()}"
         with Controller(
             study, run, store, plan, engine=engine, workers=workers, owner=owner, notify=notify, stop=stop
         ) as controller:
-            controller.run_cells()
+            while True:
+                done = sum(row.status == "done" for row in store.rows())
+                notify(Notice("plan", data={"total": len(plan.cells), "done": done, "workers": workers}))
+                controller.run_cells()
+                more = _more_rounds(study, run, store, rounds, notify)
+                if more is None:
+                    break
+                rounds = more
+                store_rounds(study, store, rounds)
+                plan = plan_rounds(study, store, rounds)
+                controller.follow(plan)
             front = write_front(study, run, store, plan, controller)
         rows = store.rows()
         clear_finished(run, store)
@@ -156,6 +168,31 @@ def run_study(
             shutil.rmtree(run.root)  # wrong input leaves nothing behind
         raise
     return Outcome(run.root, front, done, done - before, kept)
+
+
+def plan_rounds(study: StudyConfig, store: Store, rounds: tuple[Round, ...]) -> Plan:
+    """Make the rounds, as far as the study's size goes, the store's plan."""
+    plan = plan_study(study, within(rounds, study.weights.n if len(rounds) > 1 else None))
+    store.plan(plan.cells)
+    return plan
+
+
+def _more_rounds(
+    study: StudyConfig,
+    run: RunFolder,
+    store: Store,
+    rounds: tuple[Round, ...],
+    notify: Callable[[Notice], None],
+) -> tuple[Round, ...] | None:
+    """The rounds with one more step, from the scores that are there; None when the sweep is over."""
+    if not in_rounds(study):
+        return None
+    rows = store.rows()
+    policies = scored_policies(run, rows)
+    point, _ = freeze_ref_point(study, store, policies)
+    notify(Notice("choosing"))
+    pin_threads(study.engine.threads)
+    return next_rounds(study, rounds, policies, scored_policies(run, rows, "candidate"), point)
 
 
 def _raise_if_nothing_stands(front: Mapping[str, Any], rows: list[Row]) -> None:

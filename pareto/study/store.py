@@ -113,7 +113,11 @@ class Store:
                 "UPDATE cells SET status = 'pending', failures = 0 WHERE status = 'failed' AND position IS NOT NULL"
             )
             for row in self.rows():
-                if row.status == "done" and row.cell.role == "policy" and not (row.result or {})["policies"]:
+                if (
+                    row.status == "done"
+                    and row.cell.role != "prerequisite"
+                    and not (row.result or {})["policies"]
+                ):
                     self._redo(row)
 
     def claim(self, owner: str, lease_s: float) -> Claim | None:

@@ -115,7 +115,7 @@ def _cell_job(
         fitted = _fit(study, cell, needs, scratch, reporter)
         cost = fitted.cost
         policies = []
-        if cell.role == "policy":
+        if cell.role != "prerequisite":
             for policy in fitted.policies:
                 record, scored = _score(study, policy, {**task_needs, **needs}, scratch, reporter)
                 policies.append(record)
@@ -186,7 +186,7 @@ def _fit(
 
 def _fitted_json(cell: Cell, fitted: Fitted, folder: Path, root: Path) -> dict[str, Any]:
     """What a fit call returned, with every path relative to its folder, after checking it."""
-    if cell.role == "policy" and not fitted.policies:
+    if cell.role != "prerequisite" and not fitted.policies:
         raise ArtifactError(f"cell {cell.id} must make at least one policy; it made none")
     files = manifest.digests(folder)
     for name in files:

@@ -1,0 +1,121 @@
+"""Bayesian optimisation over weights: the next ones promise the most hypervolume, noise allowed for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from pareto import rng
+from pareto.errors import ConfigError, MissingPackageError
+from pareto.objectives import Objectives
+from pareto.study.config import WeightsConfig
+from pareto.study.weights import WEIGHTS
+from pareto.study.weights.search import Known, Proposal, Search, need_size, pool, untried
+
+MAX_OBJECTIVES = 4
+"""The acquisition's cells of non-dominated space grow too fast beyond; users of botorch run out of memory at five."""
+SAMPLES = 32
+"""Posterior samples per acquisition value; 16 sufficed on synthetic fronts."""
+
+
+@WEIGHTS.register("qlognehvi", source="Ament et al. (2023), arXiv 2310.20708, qLogNEHVI, through botorch")
+class QLogNEHVI(Search):
+    """Fit a Gaussian process from weights to values and take the weights with the largest expected gain in hypervolume.
+
+    Inputs are the first m - 1 weights, outputs the values with their measured noise. Past values are uncertain too, so
+    that a lucky measurement does not count as a gain. Candidates are a fixed lattice of cell centres: every candidate is
+    looked at, and a weight vector chosen again in another run is the same cell. Several weights at once: a chosen one
+    counts as pending.
+
+    Source: Daulton et al. (2021), arXiv 2105.08195 (NEHVI) and Ament et al. (2023) (its logarithm), as botorch has it.
+    """
+
+    def check(self, objectives: Objectives, config: WeightsConfig) -> None:
+        """Ask for a size, for two to four objectives, and for botorch."""
+        need_size(objectives, config)
+        if not 2 <= len(objectives) <= MAX_OBJECTIVES:
+            raise ConfigError(
+                f"weights.kind qlognehvi works for 2 to {MAX_OBJECTIVES} objectives; got {len(objectives)}; take cells, "
+                "energy or linear_support"
+            )
+        if find_spec("botorch") is None:
+            raise MissingPackageError("botorch", "adaptive", "weights.kind qlognehvi")
+
+    def propose(self, known: Known, config: WeightsConfig, k: int) -> Proposal:
+        """Take k weights of the pool, one after the other, those before it pending."""
+        import torch
+
+        candidates = untried(pool(known.weights.shape[1], config), known.tried)
+        k = min(k, len(candidates))
+        if not k:
+            return Proposal(candidates[:0])
+        seed = rng.derive_seed("qlognehvi", config.seed, known.round) % 2**31
+        with torch.random.fork_rng(), pure_python_acquisition():
+            torch.manual_seed(seed)
+            acquisition = _acquisition(known, seed)
+            x = torch.from_numpy(candidates[:, :-1]).double()
+            chosen, promised = [], []
+            for _ in range(k):
+                with torch.no_grad():
+                    values = torch.cat([acquisition(part[:, None]) for part in x.split(128)])
+                values[chosen] = -torch.inf
+                chosen.append(int(values.argmax()))
+                promised.append(float(values[chosen[-1]].exp()))
+                acquisition.set_X_pending(x[chosen])
+        return Proposal(candidates[chosen], {"expected_gain": promised})
+
+
+def _acquisition(known: Known, seed: int) -> Any:
+    import torch
+    from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+    from botorch.fit import fit_gpytorch_mll
+    from botorch.models import SingleTaskGP
+    from botorch.models.transforms import Standardize
+    from botorch.sampling.normal import SobolQMCNormalSampler
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    x = torch.from_numpy(known.weights[:, :-1]).double()
+    y = torch.from_numpy(known.values).double()
+    # an exact zero would make the covariance singular where two weights are close
+    spread = np.ptp(known.values, axis=0)
+    noise = np.maximum(known.variances, 1e-8 * np.where(spread > 0, spread, 1.0) ** 2)
+    model = SingleTaskGP(
+        x, y, train_Yvar=torch.from_numpy(noise).double(), outcome_transform=Standardize(y.shape[1])
+    )
+    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+    return qLogNoisyExpectedHypervolumeImprovement(
+        model,
+        known.ref_point.tolist(),
+        x,
+        sampler=SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=seed),
+        prune_baseline=True,
+    )
+
+
+@contextmanager
+def pure_python_acquisition() -> Iterator[None]:
+    """Keep botorch from compiling its C++ kernel at first use.
+
+    torch guards that compilation by a lock file that nobody removes when a process is killed, and every later process
+    waits for it for ever. The pure Python path gives the same values. Should a version of botorch compile all the same,
+    it does so in a folder of its own, where no stale lock can lie.
+    """
+    from botorch.acquisition.multi_objective import logei
+
+    before = os.environ.get("TORCH_EXTENSIONS_DIR")
+    with tempfile.TemporaryDirectory(prefix="pareto-extensions-") as folder:
+        os.environ["TORCH_EXTENSIONS_DIR"] = folder
+        logei._load_attempted = True  # type: ignore[attr-defined]  # its own mark of having tried
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TORCH_EXTENSIONS_DIR"]
+            else:
+                os.environ["TORCH_EXTENSIONS_DIR"] = before
