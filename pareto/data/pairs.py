@@ -19,8 +19,8 @@ from pareto.objectives import Objectives
 
 OPTIONAL = ("weight", "margin", "user", "group", "choice")
 """Columns of pairs that may be absent."""
-STORE_IDS = 2**26
-"""Tables of more token ids than this (256 MiB) are stored apart and mapped instead of read."""
+STORE_IDS = 2**25
+"""Tables of more token ids than this (128 MiB) are stored apart and mapped instead of read."""
 _PIECE = 2**22
 
 

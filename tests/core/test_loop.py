@@ -218,3 +218,55 @@ def test_the_rate_reaches_the_optimiser(reference):
     config = CONFIG.model_copy(update={"steps": 4, "warmup": 0.0, "schedule": "linear"})
     run("full", reference, config, hooks=Hooks(log=rows.append))
     assert [row["lr"] for row in rows] == pytest.approx([0.01, 0.0075, 0.005, 0.0025])
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_gradient_checkpointing_changes_memory_and_nothing_else(name, reference):
+    """The same numbers again, with dropout too, from layers that run twice; and the model is as it was afterwards."""
+    result, want = run(name, reference)
+    model = MODELS[name]()
+    seen, layers = [], []
+    (layer,) = (m for m in model.modules() if type(m).__name__ == "LlamaMLP")
+    layer.register_forward_pre_hook(lambda *_: layers.append(model.training))
+
+    def look(figures):
+        seen.append((model.is_gradient_checkpointing, model.training))
+
+    config = CONFIG.model_copy(update={"gradient_checkpointing": True})
+    again = train(model, TABLE, EXAMPLES, dpo(reference), config, seed=1, hooks=Hooks(callbacks=(look,)))
+    assert seen == [(True, True)] * 6
+    assert layers.count(True) == 2 * 2 * 6  # twice in each of two micro-batches of six steps
+    assert not model.is_gradient_checkpointing
+    assert again == result
+    assert same(weights(model), want)
+
+
+def test_gradient_checkpointing_is_off_again_after_a_fault(reference):
+    def stop(figures):
+        raise KilledError
+
+    model = MODELS["full"]()
+    config = CONFIG.model_copy(update={"gradient_checkpointing": True})
+    with pytest.raises(KilledError):
+        train(model, TABLE, EXAMPLES, dpo(reference), config, seed=1, hooks=Hooks(callbacks=(stop,)))
+    assert not model.is_gradient_checkpointing
+    assert not model.training
+
+
+def test_compiling_changes_speed_and_not_the_result(reference, monkeypatch):
+    """With the tracer's own backend: what a real one makes of the graph is torch's affair."""
+    _, want = run("full", reference, CONFIG.model_copy(update={"steps": 2}))
+    model, bodies = MODELS["full"](), []
+    compiled = type(model.base_model).compile
+
+    def traced(self, **settings):
+        bodies.append(type(self).__name__)
+        compiled(self, backend="eager", **settings)
+
+    monkeypatch.setattr(type(model.base_model), "compile", traced)
+    config = CONFIG.model_copy(update={"steps": 2, "compile": True})
+    train(model, TABLE, EXAMPLES, dpo(reference), config, seed=1)
+    assert bodies == ["LlamaModel"]
+    assert model.base_model._compiled_call_impl is None
+    for name, value in weights(model).items():
+        torch.testing.assert_close(value, want[name], atol=1e-5, rtol=0)
