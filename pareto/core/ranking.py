@@ -89,32 +89,3 @@ def loss_when_ranked_right(pairs: PairLogps, *, beta: float) -> Tensor:
     Source: Chen et al. (2024), arXiv 2405.19534, on the loss and the ranking; follows from -log sigmoid(beta m) with m = log-odds + k.
     """
     return -torch.nn.functional.logsigmoid(beta * (pairs.ref_rejected_logps - pairs.ref_chosen_logps))
-
-
-def ranking_metrics(
-    pairs: PairLogps, *, beta: float | None = None, certainty: float | Tensor | None = None
-) -> dict[str, Tensor]:
-    """Per-pair figures for a log; their means are the accuracies.
-
-    Args:
-        pairs: log-probabilities of B pairs.
-        beta: of the loss; with `certainty` it gives the idealised accuracy.
-        certainty: in (0, 1); see `ideal_log_odds`.
-
-    Returns:
-        "ranking/accuracy", "ranking/accuracy_per_token", "ranking/reference", "ranking/corrected" (wrong under the
-        reference, right now), "ranking/spoiled" (right under the reference, wrong now), and "ranking/ideal" where beta
-        and certainty are given; all [B] float32 without gradient.
-    """
-    with torch.no_grad():
-        flipped = flips(pairs)
-        figures = {
-            "ranking/accuracy": ranked_right(pairs.chosen_logps, pairs.rejected_logps),
-            "ranking/accuracy_per_token": ranked_right(pairs.chosen_mean, pairs.rejected_mean),
-            "ranking/reference": ranked_right(pairs.ref_chosen_logps, pairs.ref_rejected_logps),
-            "ranking/corrected": flipped.clamp(min=0.0),
-            "ranking/spoiled": (-flipped).clamp(min=0.0),
-        }
-        if beta is not None and certainty is not None:
-            figures["ranking/ideal"] = ideally_ranked_right(pairs, beta=beta, certainty=certainty)
-        return figures

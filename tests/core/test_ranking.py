@@ -11,6 +11,7 @@ import torch
 from pareto.core import ranking
 from pareto.core.losses.base import PairLogps
 from pareto.core.losses.dpo import dpo
+from pareto.core.preference_metrics import pair_metrics
 from tests.core.losses.pairs import BANDIT_REF, BANDIT_REWARDS, random_pairs, sigmoid, tilted
 
 
@@ -26,11 +27,9 @@ REFERENCE = [(-1.0, -3.0), (-4.0, -2.0), (-1.0, -2.0), (-5.0, -2.0)]
 
 
 def test_counts_by_hand():
-    figures = ranking.ranking_metrics(pairs_of(POLICY, REFERENCE))
-    assert figures["ranking/accuracy"].tolist() == [1, 1, 0, 0]
-    assert figures["ranking/reference"].tolist() == [1, 0, 1, 0]
-    assert figures["ranking/corrected"].tolist() == [0, 1, 0, 0]
-    assert figures["ranking/spoiled"].tolist() == [0, 0, 1, 0]
+    pairs = pairs_of(POLICY, REFERENCE)
+    assert ranking.ranked_right(pairs.chosen_logps, pairs.rejected_logps).tolist() == [1, 1, 0, 0]
+    assert ranking.flips(pairs).tolist() == [0, 1, -1, 0]
     # gaps of log-ratios: 1 - 2 = -1; 1 + 2 = 3; -1 - 1 = -2; -1 + 3 = 2: moving right is not ranking right
     assert ranking.moved_right(pairs_of(POLICY, REFERENCE)).tolist() == [0, 1, 0, 1]
 
@@ -41,18 +40,30 @@ def test_a_tie_is_not_right():
 
 def test_per_token_ranking_divides_by_length():
     pairs = pairs_of([(-4.0, -2.0)], [(-1.0, -1.0)], [(8.0, 1.0)])  # -0.5 against -2 per token
-    figures = ranking.ranking_metrics(pairs)
-    assert figures["ranking/accuracy"].item() == 0
-    assert figures["ranking/accuracy_per_token"].item() == 1
+    assert ranking.ranked_right(pairs.chosen_logps, pairs.rejected_logps).item() == 0
+    assert ranking.ranked_right(pairs.chosen_mean, pairs.rejected_mean).item() == 1
 
 
 def test_accuracy_moves_by_the_flips():
     pairs = random_pairs(500, seed=4)
-    figures = {name: value.double().mean().item() for name, value in ranking.ranking_metrics(pairs).items()}
-    moved = figures["ranking/corrected"] - figures["ranking/spoiled"]
-    assert figures["ranking/accuracy"] - figures["ranking/reference"] == pytest.approx(moved, abs=1e-12)
-    assert figures["ranking/corrected"] > 0.1
-    assert figures["ranking/spoiled"] > 0.1
+    after = ranking.ranked_right(pairs.chosen_logps, pairs.rejected_logps).mean()
+    before = ranking.ranked_right(pairs.ref_chosen_logps, pairs.ref_rejected_logps).mean()
+    flips = ranking.flips(pairs)
+    assert (after - before).item() == pytest.approx(flips.mean().item(), abs=1e-6)
+    assert (flips == 1).sum() > 50
+    assert (flips == -1).sum() > 50
+
+
+def test_the_figures_of_a_log_are_these():
+    pairs = random_pairs(300, seed=5)
+    logged = pair_metrics(pairs, beta=0.4, confidence=0.8)
+    assert torch.equal(
+        logged["ranking_accuracy"], ranking.ranked_right(pairs.chosen_logps, pairs.rejected_logps)
+    )
+    assert torch.equal(logged["rewards/accuracies"], ranking.moved_right(pairs))
+    assert torch.equal(logged["flips/gained"] - logged["flips/lost"], ranking.flips(pairs))
+    ideal = ranking.ideally_ranked_right(pairs, beta=0.4, certainty=0.8)
+    assert torch.equal(logged["idealised_ranking_accuracy"], ideal)
 
 
 @pytest.mark.parametrize("beta", [0.05, 0.3, 2.0])
@@ -89,12 +100,4 @@ def test_the_ideal_is_what_the_exact_optimum_of_the_bandit_does(beta):
 def test_even_the_optimum_ranks_a_far_off_reference_wrong():
     """log(.9 / .1) / .5 = 4.394 nats is all that a 90 % label moves at beta .5."""
     pairs = pairs_of([(0.0, 0.0)] * 2, [(-5.0, -0.7), (-5.0, -0.5)], [(1.0, 1.0)] * 2)
-    figures = ranking.ranking_metrics(pairs, beta=0.5, certainty=0.9)
-    assert figures["ranking/ideal"].tolist() == [1, 0]
-    assert "ranking/ideal" not in ranking.ranking_metrics(pairs, beta=0.5)
-
-
-def test_figures_carry_no_gradient():
-    pairs = random_pairs(3)
-    pairs.chosen_logps.requires_grad_()
-    assert not any(v.requires_grad for v in ranking.ranking_metrics(pairs, beta=0.1, certainty=0.8).values())
+    assert ranking.ideally_ranked_right(pairs, beta=0.5, certainty=0.9).tolist() == [1, 0]

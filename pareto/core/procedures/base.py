@@ -29,20 +29,28 @@ class PairData:
         examples: [n, 2] int64, response indices of chosen and rejected.
         target: [n] float64 in [0, 1], probability that chosen is really better; None: all 1.
         gap: [n] float64 >= 0, by how much chosen is better, in any unit that orders the pairs; None where nobody knows.
+        weight: [n] float64, of each pair in the loss; None: all 1.
     """
 
     table: ResponseTable
     examples: np.ndarray
     target: np.ndarray | None = None
     gap: np.ndarray | None = None
+    weight: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.examples)
         if self.examples.shape != (n, 2):
             raise ShapeError(f"examples must be [n, 2] response indices; got {self.examples.shape}")
-        for name, column in (("target", self.target), ("gap", self.gap)):
-            if column is not None and column.shape != (n,):
+        for name, column in self.columns.items():
+            if column.shape != (n,):
                 raise ShapeError(f"{name} must be [{n}], one number a pair; got {column.shape}")
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns that are there: name -> [n]."""
+        named = {"target": self.target, "gap": self.gap, "weight": self.weight}
+        return {name: column for name, column in named.items() if column is not None}
 
     @property
     def prompt(self) -> np.ndarray:
@@ -70,8 +78,7 @@ class PairData:
         part = PairData(
             table,
             examples.reshape(len(rows), 2).astype(np.int64),
-            None if self.target is None else self.target[rows],
-            None if self.gap is None else self.gap[rows],
+            **{name: column[rows] for name, column in self.columns.items()},
         )
         return part, tokens
 
@@ -88,7 +95,8 @@ class Job:
         model: a causal model on its device, trained in place; it starts as the reference.
         data: the pairs.
         reference: [total response tokens] float32, nats: log-probabilities of `data.table` under the model as it starts.
-        objective: makes the loss of some pairs against some reference.
+        objective: makes the loss of some pairs against some reference; asked anew in every round, so that learned parts of
+            a loss begin anew too.
         training: of each round. `steps` are those of all rounds together, shared out evenly; `epochs` are passes over each
             round's own pairs. Warm-up and decay begin anew in each round.
         folder: of this job alone; survives a kill. Checkpoints, finished rounds and reference caches go here.

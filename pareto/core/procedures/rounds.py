@@ -297,7 +297,6 @@ def _kept(path: Path, make: Callable[[], PairData]) -> PairData:
     """Pairs read from a file, or made and written there whole."""
     if not path.exists():
         data, buffer = make(), io.BytesIO()
-        columns = {k: v for k in ("target", "gap") if (v := getattr(data, k)) is not None}
         np.savez(
             buffer,
             prompts=data.table.prompts.flat,
@@ -306,7 +305,7 @@ def _kept(path: Path, make: Callable[[], PairData]) -> PairData:
             response_offsets=data.table.responses.offsets,
             prompt_of=data.table.prompt_of,
             examples=data.examples,
-            **columns,
+            **data.columns,  # pyright: ignore[reportArgumentType]  # arrays by name
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(path, buffer.getvalue())
@@ -316,5 +315,5 @@ def _kept(path: Path, make: Callable[[], PairData]) -> PairData:
             Ragged(z["responses"], z["response_offsets"]),
             z["prompt_of"],
         )
-        columns = {k: z[k] for k in ("target", "gap") if k in z}
+        columns = {k: z[k] for k in ("target", "gap", "weight") if k in z}
         return PairData(table, z["examples"], **columns)
