@@ -33,17 +33,20 @@ class Browser:
         self._read, from_browser = os.pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
                  "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-unsafe-swiftshader"]  # fmt: skip
-
-        def wire() -> None:  # the protocol speaks on descriptors 3 (in) and 4 (out)
-            a, b = os.dup(to_browser), os.dup(from_browser)
-            os.dup2(a, 3)
-            os.dup2(b, 4)
-
+        # The protocol speaks on descriptors 3 (in) and 4 (out); the shell puts the pipes there.
+        command = [
+            program,
+            *flags,
+            f"--user-data-dir={self._profile}",
+            "--remote-debugging-pipe",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
-            [program, *flags, f"--user-data-dir={self._profile}", "--remote-debugging-pipe", "about:blank"],
-            preexec_fn=wire,  # noqa: PLW1509 - this program has one thread
-            pass_fds=(3, 4, to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command],
+            pass_fds=(to_browser, from_browser),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(to_browser)
         os.close(from_browser)
         os.set_blocking(self._read, False)
@@ -116,18 +119,23 @@ class Browser:
         ]
         return [url for url in sent[1:] if not url.startswith("data:")]
 
-    def complaints(self) -> list[str]:
-        """Errors and warnings since `open`: of scripts, of the console, of the browser (security policy, network)."""
+    def errors(self) -> list[str]:
+        """Errors since `open`: of scripts, of the console, of the browser (security policy, network)."""
         found = []
         for event in self.events:
             kind, params = event["method"], event["params"]
             if kind == "Runtime.exceptionThrown":
                 found.append(params["exceptionDetails"].get("exception", {}).get("description", "exception"))
-            elif kind == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            elif kind == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
                 found.append(" ".join(str(a.get("value", a.get("description"))) for a in params["args"]))
-            elif kind == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+            elif kind == "Log.entryAdded" and params["entry"]["level"] == "error":
                 found.append(params["entry"]["text"])
         return found
+
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key, such as ("Tab", 9)."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def _receive(self, wanted: Any, limit_s: float) -> dict[str, Any] | None:
         """Read messages until one is wanted or the time is up; events are kept."""
