@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from pareto import rng
 from pareto.config import Config
-from pareto.errors import ConfigError
+from pareto.errors import ConfigError, MissingPackageError
 from pareto.models.tokenizers import load_tokenizer
 
+Quantize = Literal["4bit", "8bit"]
+"""How the weights of a frozen base may be stored."""
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 TRUST_VARIABLE = "PARETO_TRUST_REMOTE_CODE"
 """Set by `--trust-remote-code`; never read from a config, so that a run folder cannot ask for it."""
@@ -101,12 +104,22 @@ def load_causal_lm(
     revision: str | None = None,
     trust_remote_code: bool = False,
     dtype: str = "float32",
+    quantize: Quantize | None = None,
 ) -> tuple[Any, Any]:
-    """(model in evaluation mode on the CPU, tokenizer) of a Hugging Face folder or hub id.
+    """(model in evaluation mode, tokenizer) of a Hugging Face folder or hub id.
 
-    Only safetensors weights are read, never pickled ones, and no code of the model folder runs unless asked for.
+    Only safetensors weights are read, never pickled ones, and no code of the model folder runs unless asked for. The model
+    is on the CPU, unless it is quantised: then it is where bitsandbytes puts it, the first GPU if there is one.
+
+    Args:
+        source: folder or hub id.
+        revision: of the hub id.
+        trust_remote_code: run code that comes with the model.
+        dtype: of the weights.
+        quantize: store linear layers in 4 or 8 bits; they cannot be trained, adapters on top of them can.
 
     Raises:
+        MissingPackageError: quantised without bitsandbytes.
         ConfigError: no such model, no tokenizer, no safetensors weights, an architecture that needs its own code, or a
             tokenizer with more tokens than the model.
     """
@@ -115,6 +128,7 @@ def load_causal_lm(
 
     if trust_remote_code is None:
         trust_remote_code = os.environ.get(TRUST_VARIABLE) == "1"
+    settings = {} if quantize is None else {"quantization_config": _quantization(quantize, dtype)}
     source = check_source(str(source))
     tokenizer = load_tokenizer(source, revision=revision, trust_remote_code=trust_remote_code)
     try:
@@ -125,6 +139,7 @@ def load_causal_lm(
                 trust_remote_code=trust_remote_code,
                 use_safetensors=True,
                 dtype=getattr(torch, dtype),
+                **settings,
             )
     except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
@@ -137,6 +152,27 @@ def load_causal_lm(
             f"the tokenizer of {source} has {len(tokenizer)} tokens, the model {vocabulary}; they do not belong together"
         )
     return model.eval(), tokenizer
+
+
+def _quantization(quantize: Quantize, dtype: str) -> Any:
+    """What transformers must know to quantise a model while it loads.
+
+    Source: Dettmers et al. (2023), QLoRA, arXiv 2305.14314: 4-bit NormalFloat with doubly quantised constants; Dettmers et
+    al. (2022), LLM.int8(), arXiv 2208.07339.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingPackageError("bitsandbytes", "quantized", f"a base model in {quantize}")
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if quantize == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+    )
 
 
 @contextlib.contextmanager
