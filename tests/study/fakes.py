@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,10 @@ class FakeMethod(Config):
                 cells.append(Cell("policy", "method", self._spec(), needs, w, seed))
         return cells
 
+    def restarted(self, cell: Cell, start: str | None, share: float) -> Cell:
+        needs = cell.needs if start is None else {**cell.needs, "start": start}
+        return replace(cell, spec={**cell.spec, "share": share}, needs=needs)
+
     def _spec(self) -> dict[str, Any]:
         return {"method": "fake_method", "rate": self.rate}
 
@@ -134,16 +139,19 @@ class FakeMethod(Config):
         die = Path(os.environ.get("FAKE_DIE", "/nonexistent")) / cell.id
         # a doomed cell is slow enough for each of its reports to be sent
         delay_s = 0.25 if die.exists() else float(os.environ.get("FAKE_DELAY_S", "0"))
+        steps = round(STEPS * cell.spec.get("share", 1.0))
         step, total = 0, 0.0
+        if "start" in cell.needs:
+            total = json.loads((context.needs["start"] / "policy.json").read_text())["total"]
         if checkpoint.exists():
             step, total = json.loads(checkpoint.read_text())
-        context.progress(step, STEPS, {"tokens": step * TOKENS_PER_STEP})
-        while step < STEPS:
+        context.progress(step, steps, {"tokens": step * TOKENS_PER_STEP})
+        while step < steps:
             time.sleep(delay_s)
             total += float(generator("fake", cell.seed, cell.weights["gain"], step).normal())
             step += 1
             context.log({"step": step, "total": total})
-            context.progress(step, STEPS, {"tokens": step * TOKENS_PER_STEP, "total": total})
+            context.progress(step, steps, {"tokens": step * TOKENS_PER_STEP, "total": total})
             if step % 4 == 0:
                 atomic.write_json(checkpoint, [step, total])
             if step == 6 and die.exists():
@@ -152,4 +160,4 @@ class FakeMethod(Config):
         weight = cell.weights["gain"]
         atomic.write_json(context.folder / "policy.json", {"weight": weight, "total": total})
         policy = PolicyFiles(cell.id, "fake", context.folder, cell.weights, extra={"groups": None})
-        return Fitted((policy,), Cost(train_tokens=STEPS * TOKENS_PER_STEP))
+        return Fitted((policy,), Cost(train_tokens=steps * TOKENS_PER_STEP))

@@ -27,8 +27,8 @@ class LinearSupport(Search):
         V(w) = max_k w . f_k + t_k                                        reached already
         U(w) = max { w . v + t : w_k . v + t <= w_k . f_k + t_k for all k }   out of reach for any policy
 
-    The gap U - V is largest at a corner of V. Several weights at once: a chosen corner counts as run, with the best value
-    vector the bound allows there. The certificate is the largest gap when every w_k . f_k is raised by 1.96 of its
+    The gap U - V is largest at a corner of V. Several weights at once: a chosen corner counts as run, with a value vector
+    half-way between the bounds. The certificate is the largest gap when every w_k . f_k is raised by 1.96 of its
     standard errors: no weights are left at which a policy could be better by more, as far as every policy is the best
     one for its own weights. `epsilon` stops the sweep once the certificate is that small.
 
@@ -63,9 +63,11 @@ class LinearSupport(Search):
             chosen = np.vstack([chosen, rounded[best]])
             gaps.append(float(gap[best]))
             bound, vector = bounds[best]
-            lines = np.vstack([lines, vector])
-            at = np.vstack([at, [*corners[best], 1.0]])
-            reached = np.append(reached, bound)
+            w = np.append(corners[best], 1.0)
+            nearest = lines[(lines @ w).argmax()]
+            lines = np.vstack([lines, 0.5 * (nearest + vector)])
+            at = np.vstack([at, w])
+            reached = np.append(reached, bound - 0.5 * gap[best])
         return Proposal(chosen, {"certificate": certificate, "gaps": gaps})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -56,7 +57,9 @@ class QLogNEHVI(Search):
         if not k:
             return Proposal(candidates[:0])
         seed = rng.derive_seed("qlognehvi", config.seed, known.round) % 2**31
-        with torch.random.fork_rng(), pure_python_acquisition():
+        with torch.random.fork_rng(), pure_python_acquisition(), warnings.catch_warnings():
+            # jitter on a covariance and notes on sparse tensors and scripts, which nobody can act upon
+            warnings.simplefilter("ignore")
             torch.manual_seed(seed)
             acquisition = _acquisition(known, seed)
             x = torch.from_numpy(candidates[:, :-1]).double()
