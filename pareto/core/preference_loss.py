@@ -58,6 +58,8 @@ class LossTerm(Config):
                 raise ConfigError(
                     f"{key} of loss {self.name!r}: {error.errors()[0]['msg'].lower()}; got {value!r}"
                 ) from error
+        if not float(self.hyper.get("beta", 1.0)) > 0.0:
+            raise ConfigError(f"beta of loss {self.name!r} must be > 0; got {self.hyper['beta']}")
         return self
 
     def arguments(self, function: Callable[..., Any]) -> dict[str, Number]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from pareto.config import parse_yaml, validate
 from pareto.core.losses.base import PairLogps
 from pareto.core.objective import ScoredExamples
 from pareto.core.preference_batch import ExampleBatches, TokenRule
@@ -297,6 +298,7 @@ def test_labels_that_move_are_state_of_the_objective():
         ([{"name": "fdpo", "hyper": {"divergence": "tv"}}], {}, "divergence of loss 'fdpo'"),
         ([{"name": "power_dl", "hyper": {"gama": 1.0}}], {}, "did you mean 'gamma'"),
         ([{"name": "dpo", "weight": 0.0}], {}, "greater than 0"),
+        ([{"name": "dpo", "hyper": {"beta": 0.0}}], {}, "beta of loss 'dpo' must be > 0"),
         (["dpo", "kto"], {}, r"dpo \(PairLogps\), kto \(UnpairedLogps\)"),
         (["kto"], {"ld_alpha": 0.5}, "ld_alpha"),
         (["aot"], {"wpo": True}, "by rank"),
@@ -331,3 +333,29 @@ def test_what_is_missing_is_said_before_training(terms, columns, ref, error, mes
 def test_a_part_beyond_the_responses_is_refused():
     with pytest.raises(DataError, match="'pair'"):
         preference_objective(config("dpo"), TABLE, EXAMPLES, np.array(REF), layout=Layout({"pair": (0, 2)}))
+
+
+YAML = """
+terms:
+  - {name: dpo, weight: 0.8, hyper: {beta: 1}}
+  - {name: sft, hyper: {average: false}}
+ld_alpha: 0.5
+report: [entropy]
+"""
+
+
+def test_a_config_file_says_it_all():
+    read = validate(LossConfig, parse_yaml(YAML))
+    assert read.kind is PairLogps
+    assert read.beta == 1.0
+    assert [(t.name, t.weight, dict(t.hyper)) for t in read.terms] == [
+        ("dpo", 0.8, {"beta": 1}),
+        ("sft", 1.0, {"average": False}),
+    ]
+    assert LossConfig.model_validate_json(read.model_dump_json()) == read
+    assert [t.name for t in LossConfig().terms] == ["dpo"]
+
+
+def test_a_wrong_word_in_a_config_file_is_found():
+    with pytest.raises(ConfigError, match=r"loss.yaml:3: .*no hyper-parameter 'betta' \(did you mean 'beta'"):
+        validate(LossConfig, parse_yaml(YAML.replace("beta:", "betta:"), "loss.yaml"))

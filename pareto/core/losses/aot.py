@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pareto.core.losses import LOSSES
 from pareto.core.losses.base import PairLogps, needs
+from pareto.errors import ConfigError
 
 SOURCE = "Melnyk et al. (2024), Distributional preference alignment via optimal transport, arXiv 2406.05882"
 
@@ -27,6 +28,9 @@ def aot(pairs: PairLogps, *, beta: float = 0.1, label_smoothing: float = 0.0) ->
     Returns:
         [B] float in nats, not reduced; entry b belongs to the rank that pair b's own gap has in the batch. ln 2 where
         policy equals reference.
+
+    Raises:
+        ConfigError: e outside [0, 0.5).
 
     Source: Melnyk et al. (2024), paired form; as in TRL, which sorts within a process too.
     """
@@ -52,6 +56,9 @@ def aot_unpaired(pairs: PairLogps, *, beta: float = 0.1, label_smoothing: float 
         [B] float in nats, not reduced; entry b belongs to the rank that chosen response b has in the batch. ln 2 where
         policy equals reference.
 
+    Raises:
+        ConfigError: e outside [0, 0.5).
+
     Source: Melnyk et al. (2024), unpaired form; as in TRL, which sorts within a process too.
     """
     return _violation(pairs.chosen_ratio, pairs.rejected_ratio, beta, label_smoothing)
@@ -59,6 +66,8 @@ def aot_unpaired(pairs: PairLogps, *, beta: float = 0.1, label_smoothing: float 
 
 def _violation(high: Tensor, low: Tensor, beta: float, label_smoothing: float) -> Tensor:
     """[B] loss of each `high` against the `low` of the same rank."""
+    if not 0.0 <= label_smoothing < 0.5:
+        raise ConfigError(f"aot needs label_smoothing in [0, 0.5); got {label_smoothing}")
     rank = high.argsort(stable=True).argsort()
     logit = beta * (high - low.sort().values[rank])
     return -(1.0 - label_smoothing) * F.logsigmoid(logit) - label_smoothing * F.logsigmoid(-logit)

@@ -10,7 +10,7 @@ from pareto.core.losses.base import PairLogps
 
 @LOSSES.register(
     "apo_zero",
-    source="D'Oosterlinck et al. (2024), Anchored preference optimization, arXiv 2408.06266, Eq. 5",
+    source="D'Oosterlinck et al. (2024), Anchored preference optimization, arXiv 2408.06266, Eq. 7",
 )
 def apo_zero(pairs: PairLogps, *, beta: float = 0.1) -> Tensor:
     """1 - sigmoid(beta c) + sigmoid(beta r): raise the chosen, lower the rejected response.
@@ -23,6 +23,6 @@ def apo_zero(pairs: PairLogps, *, beta: float = 0.1) -> Tensor:
         [B] float in (0, 2), per-pair loss, not reduced; 1 where policy equals reference. Gradients vanish for
         |beta c| beyond about 6.
 
-    Source: D'Oosterlinck et al. (2024), Eq. 5; differences: none.
+    Source: D'Oosterlinck et al. (2024), Eq. 7; differences: none.
     """
     return 1.0 - (beta * pairs.chosen_ratio).sigmoid() + (beta * pairs.rejected_ratio).sigmoid()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pareto.core.losses import LOSSES
 from pareto.core.losses.base import PairLogps
+from pareto.errors import ConfigError
 
 
 @LOSSES.register("cdpo", source="Mitchell (2023), A note on DPO with noisy preferences, Eq. 3")
@@ -24,7 +25,12 @@ def cdpo(pairs: PairLogps, *, beta: float = 0.1, label_smoothing: float = 0.1) -
     Returns:
         [B] float, per-pair loss in nats, not reduced.
 
+    Raises:
+        ConfigError: e outside [0, 0.5), where labels would say nothing or the opposite.
+
     Source: Mitchell (2023), Eq. 3; differences: none.
     """
+    if not 0.0 <= label_smoothing < 0.5:
+        raise ConfigError(f"cdpo needs label_smoothing in [0, 0.5); got {label_smoothing}")
     logit = beta * pairs.gap
     return -(1.0 - label_smoothing) * F.logsigmoid(logit) - label_smoothing * F.logsigmoid(-logit)

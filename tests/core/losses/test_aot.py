@@ -10,6 +10,7 @@ import torch
 from pareto.core.losses.aot import aot, aot_unpaired
 from pareto.core.losses.base import PairLogps
 from pareto.core.losses.dpo import dpo
+from pareto.errors import ConfigError
 from tests.core.losses.pairs import at_ratios, gradients, random_pairs, sigmoid
 
 
@@ -67,3 +68,8 @@ def test_the_sort_and_not_the_pair_decides():
     )
     want = [-math.log(sigmoid(1.0)), -math.log(sigmoid(-1.0))]
     assert aot(pairs, beta=1.0).tolist() == pytest.approx(want)
+
+
+def test_labels_that_say_nothing_are_refused():
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        aot(random_pairs(), label_smoothing=0.5)

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from pareto.core.losses.cdpo import cdpo
+from pareto.errors import ConfigError
 from tests.core.losses.pairs import at_ratios, columns, gradients, random_pairs, sigmoid
 
 
@@ -28,3 +29,9 @@ def test_its_optimum_is_finite():
     """beta m* = log((1 - e) / e) = 2.197 at e = 0.1."""
     pairs = at_ratios([math.log(9.0) / 0.5], [0.0])
     assert gradients(cdpo(pairs, beta=0.5, label_smoothing=0.1), pairs)[0] == pytest.approx([0.0], abs=1e-12)
+
+
+@pytest.mark.parametrize("e", [0.5, -0.1])
+def test_labels_that_say_nothing_are_refused(e):
+    with pytest.raises(ConfigError, match="label_smoothing"):
+        cdpo(random_pairs(), label_smoothing=e)
