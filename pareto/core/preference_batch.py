@@ -96,9 +96,9 @@ class ExampleBatches:
             if tokens:
                 self._ref_flat = self._put(np.asarray(ref_token_logps), torch.float32)
             for start in range(0, len(examples), BLOCK):
-                block = np.arange(start, min(start + BLOCK, len(examples)))
-                scored = self.scored_reference(ref_token_logps, block)
-                self._ref_sums[block] = self._sums(scored).float()
+                stop = min(start + BLOCK, len(examples))
+                scored = self.scored_reference(ref_token_logps, np.arange(start, stop))
+                self._ref_sums[start:stop] = self._sums(scored).float()
 
     def _check(self, columns: Mapping[str, np.ndarray]) -> None:
         n, k = self.examples.shape

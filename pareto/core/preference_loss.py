@@ -115,6 +115,14 @@ class LossConfig(Config):
         return self
 
     @property
+    def labelled(self) -> dict[str, LossTerm]:
+        """The terms by name; a name that stands there again gets its place as a suffix."""
+        found: dict[str, LossTerm] = {}
+        for i, term in enumerate(self.terms):
+            found[f"{term.name}_{i}" if term.name in found else term.name] = term
+        return found
+
+    @property
     def kind(self) -> type:
         """The kind of batch that the losses are functions of."""
         return batch_kind(LOSSES.get(self.terms[0].name))
@@ -275,7 +283,7 @@ def preference_objective(
     )
     degrees = len(batches.slots.get("degraded", ())) + 1 if "degraded" in batches.slots else 0
     setting = Setting(len(examples), reference, degrees, N_FEATURES, seed)
-    terms = [_term(i, term, setting, batches.device) for i, term in enumerate(config.terms)]
+    terms = [_term(label, term, setting, batches.device) for label, term in config.labelled.items()]
     modules = {term.label: term.module for term in terms if term.module is not None}
     extras: dict[str, TokenExtra] = {
         f"{label}/{name}": extra for label, m in modules.items() for name, extra in m.token_extras().items()
@@ -308,12 +316,12 @@ def _default_layout(kind: type, k: int) -> Layout:
     return Layout()
 
 
-def _term(i: int, term: LossTerm, setting: Setting, device: torch.device) -> _Term:
+def _term(label: str, term: LossTerm, setting: Setting, device: torch.device) -> _Term:
     loss, module = LOSSES.get(term.name), None
     if term.name in LOSS_MODULES.names():
         make: Callable[..., LossModule] = LOSS_MODULES.get(term.name)
         module = make(setting, **term.arguments(make.__init__)).to(device)  # pyright: ignore[reportAttributeAccessIssue]
-    return _Term(f"{term.name}_{i}" if i else term.name, loss, term.arguments(loss), term.weight, module)
+    return _Term(label, loss, term.arguments(loss), term.weight, module)
 
 
 @torch.no_grad()

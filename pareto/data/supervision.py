@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from pareto.data.bad_rows import BadRows, RowError
 from pareto.data.encode import Ids, encode_prompts, encode_responses
-from pareto.data.example_sets import PAIR, ExampleSet, Layout, share_prompts
+from pareto.data.example_sets import PAIR, ExampleSet, Layout, share_prompts, unpaired_examples
 from pareto.data.preferences import Preferences
 from pareto.data.rows import ReadRule
 from pareto.data.shapes import SHAPES, Comparison, Rated, extra_text, extra_texts, read_shape
 from pareto.data.sources import SOURCES
 from pareto.data.texts import Chat, Message, Text, as_chat, plain
-from pareto.data.tokenise import Limits
+from pareto.data.tokenise import Limits, tokenise
 from pareto.errors import DataError
 from pareto.rng import generator
 
@@ -235,6 +235,39 @@ def unpaired_labels(data: Preferences, objective: str) -> tuple[np.ndarray, np.n
             f"{float(scores[known][~np.isin(scores[known], (0.0, 1.0))][0])}: scored responses are paired instead"
         )
     return data.rated[known], scores[known] > 0.5
+
+
+def thumb_examples(
+    data: Preferences,
+    objective: str,
+    tokenizer: Any,
+    limits: Limits | None = None,
+    *,
+    seed: int = 0,
+    baseline: bool = True,
+) -> ExampleSet:
+    """Responses with a thumb up or down, tokenised and laid out: what losses "kto" and "bco_unpaired" want.
+
+    Args:
+        data: with rows of the shape "unpaired".
+        objective: whose labels.
+        tokenizer: a Hugging Face tokenizer.
+        limits: longest texts, and what happens to longer ones.
+        seed: who gets whose response as baseline.
+        baseline: False leaves the second response out.
+
+    Raises:
+        DataError: no label under the objective, or nothing left within the limits.
+    """
+    responses, labels = unpaired_labels(data, objective)
+    tokenised = tokenise(data, tokenizer, limits or Limits())
+    place = np.full(len(data.responses), -1)
+    place[tokenised.responses] = np.arange(len(tokenised.responses))
+    kept = place[responses] >= 0
+    made = unpaired_examples(
+        tokenised.pairs.table, place[responses[kept]], labels[kept], seed=seed, baseline=baseline
+    )
+    return replace(made, dropped=int((~kept).sum()))
 
 
 def fill(template: str, prompt: Text, **texts: Text) -> Text:

@@ -82,7 +82,7 @@ def test_a_weighted_sum_of_losses():
     want = [softplus(0.5 * g) + 0.3 * nll for g, nll in zip(gaps, likelihood)]
     assert got == pytest.approx(want)
     assert metrics["loss/dpo"] == pytest.approx([softplus(0.5 * g) for g in gaps])
-    assert metrics["loss/sft_1"] == pytest.approx(likelihood)
+    assert metrics["loss/sft"] == pytest.approx(likelihood)
 
 
 def test_metrics_have_their_known_names_and_values():
@@ -333,6 +333,12 @@ def test_what_is_missing_is_said_before_training(terms, columns, ref, error, mes
 def test_a_part_beyond_the_responses_is_refused():
     with pytest.raises(DataError, match="'pair'"):
         preference_objective(config("dpo"), TABLE, EXAMPLES, np.array(REF), layout=Layout({"pair": (0, 2)}))
+
+
+def test_a_loss_may_stand_in_a_sum_twice():
+    terms = ({"name": "dpo", "hyper": {"beta": b}} for b in (0.1, 1.0))
+    got, metrics = losses(config(*terms))
+    assert got == pytest.approx([a + b for a, b in zip(metrics["loss/dpo"], metrics["loss/dpo_1"])])
 
 
 YAML = """

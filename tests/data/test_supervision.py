@@ -19,6 +19,7 @@ from pareto.data.supervision import (
     rationale_examples,
     read_supervised,
     revision_examples,
+    thumb_examples,
     unpaired_labels,
 )
 from pareto.data.texts import Chat, Message
@@ -203,6 +204,29 @@ def test_thumbs_are_read_from_unpaired_rows(tmp_path):
     assert unpaired_labels(data, "brief")[1].tolist() == [True]
     with pytest.raises(ObjectiveError, match="nothing"):
         unpaired_labels(data, "nothing")
+
+
+def test_thumbs_become_examples(tmp_path):
+    """The over-long response is left out; the other two are each beside the other's text."""
+    tokenizer = tiny.tokenizer()
+    rows = [
+        {"prompt": "the cat", "completion": " sat", "label": True},
+        {"prompt": "the cat", "completion": " ran" * 30, "label": True},
+        {"prompt": "a dog", "completion": " ran", "label": False},
+    ]
+    data, _ = read_preferences([write(tmp_path / "rows.jsonl", *rows)])
+    made = thumb_examples(
+        data, "preference", tokenizer, Limits(response_tokens=20, long_response="drop"), seed=1
+    )
+    assert made.dropped == 1
+    assert made.columns["label"].tolist() == [1.0, 0.0]
+    got = [
+        (made.table.prompts[made.table.prompt_of[r]].tolist(), made.table.responses[int(r)].tolist())
+        for row in made.examples
+        for r in row
+    ]
+    want = [("the cat", " sat"), ("the cat", " ran"), ("a dog", " ran"), ("a dog", " sat")]
+    assert got == [ids(tokenizer, *w) for w in want]
 
 
 def test_scores_are_no_thumbs(tmp_path):
