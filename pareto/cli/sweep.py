@@ -102,14 +102,15 @@ def summary(outcome: Outcome) -> list[str]:
 def _show_plan(study: StudyConfig, folder: Path) -> int:
     from pareto.study.layout import RunFolder
     from pareto.study.plan import plan_study, plan_table
+    from pareto.study.rounds import in_rounds, stored_rounds
     from pareto.study.store import Store
 
-    plan = plan_study(study)
-    rows = []
+    rows, rounds = [], None
     path = RunFolder(folder).store
     if path.is_file():
         with Store(path) as store:
-            rows = [*store.rows(), *store.rows(planned=False)]
+            rows, rounds = [*store.rows(), *store.rows(planned=False)], stored_rounds(study, store)
+    plan = plan_study(study, rounds)
     table = plan_table(plan, rows)
     for line in columns(table):
         print(line)
@@ -118,6 +119,9 @@ def _show_plan(study: StudyConfig, folder: Path) -> int:
     print(
         f"{len(table)} cells, {policies} of them policies; {left} to do, {study.engine.workers} at a time, into {folder}"
     )
+    if in_rounds(study):
+        size = f" until there are {study.weights.n}" if study.weights.n else ""
+        print(f"these come first: further weights follow from their scores{size}")
     return 0
 
 

@@ -214,3 +214,28 @@ def test_explicit_margins_on_the_lab_serve_as_well(
     folder = run(cells, own, small_lab, lab_reference, tmp_path)[cells[-1].id]
     facts = small_lab.score(folder, "model", HALF, "selection", {"reference": lab_reference}).facts
     assert facts["optimality"] > 0.85
+
+
+def test_a_restarted_cell_goes_on_from_another_policy_with_its_share_of_the_steps(
+    small_lab: Lab, lab_reference: Path, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    """From the middle's own policy eight steps keep what was reached; from the reference they do not suffice."""
+    own, middle = method(), trained["cells"][-1]
+    reached = {}
+    for name, start in (("warm", middle.id), ("cold", None)):
+        cell = own.restarted(middle, start, 0.02)
+        assert cell.id != middle.id
+        context = FitContext(
+            folder=tmp_path / name,
+            scratch=tmp_path / f"{name}-scratch",
+            needs={n: trained["folders"][i] for n, i in cell.needs.items()},
+        )
+        context.folder.mkdir()
+        context.scratch.mkdir()
+        fitted = own.train(cell, small_lab, context)
+        facts = small_lab.score(
+            context.folder, "model", HALF, "selection", {"reference": lab_reference}
+        ).facts
+        reached[name] = facts["optimality"], fitted.cost.train_tokens
+    assert reached["warm"][0] > 0.85 > reached["cold"][0] + 0.15
+    assert reached["warm"][1] == pytest.approx(reached["cold"][1], rel=0.01)

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ValidationError
 
 from pareto.errors import ArtifactError
-from pareto.models.adapters import Adapter, FullFineTuning, LoRA, attach, load_policy, save_policy
+from pareto.models.adapters import Adapter, FullFineTuning, LoRA, attach, load_policy, reattach, save_policy
 from pareto.models.causal import load_causal_lm
 from tests.models import tiny
 
@@ -152,3 +152,13 @@ def test_the_kind_decides_which_adapter_a_config_means():
 def test_illegal_adapters_cannot_be_built(bad):
     with pytest.raises(ValidationError):
         Holder.model_validate({"adapter": bad})
+
+
+@pytest.mark.parametrize("adapter", [LoRA(r=2), FullFineTuning()])
+def test_training_goes_on_where_a_stored_policy_stands(adapter, base, tmp_path):
+    trained = moved(attach(reference(base), adapter, seed=1))
+    want, names = logits(trained), {n for n, p in trained.named_parameters() if p.requires_grad}
+    save_policy(trained, tmp_path)
+    again = reattach(reference(base), tmp_path)
+    torch.testing.assert_close(logits(again), want)
+    assert {n for n, p in again.named_parameters() if p.requires_grad} == names
