@@ -146,6 +146,12 @@ def tilted(reward):
     return p / p.sum()
 
 
+def win_rates(reward):
+    """[Y] probability that each response wins against one drawn from the reference."""
+    wins = 1.0 / (1.0 + np.exp(-(reward[:, None] - reward[None])))
+    return wins @ BANDIT_REF
+
+
 def fit_bandit(loss_of, label_reward, steps=400):
     """[Y] policy that minimises the expected loss over all ordered pairs, labelled by Bradley-Terry on a reward.
 
