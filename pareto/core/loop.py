@@ -19,7 +19,7 @@ from pareto.core.logps import Scorer, make_scorer
 from pareto.core.objective import Objective
 from pareto.core.optimizer import TrainConfig, adamw, clip, rate, set_rate, trainable
 from pareto.core.packing import pack
-from pareto.core.parallel import Processes, join, shard
+from pareto.core.parallel import Processes, join, sharded_copy, take_over
 from pareto.core.sampler import Sampler
 from pareto.core.step import backward
 from pareto.data.pairs import ResponseTable
@@ -65,7 +65,8 @@ def train(
     """Minimise the mean loss over examples; the trainable parameters of model and loss change in place.
 
     Started in several processes (see `pareto.core.parallel`) with the same arguments in each, it takes the same batches as
-    one process would; with "fsdp2" the model is sharded when it returns (`pareto.core.parallel.full_state_dict`).
+    one process would, and all processes end with the same model. With "fsdp2" a sharded copy is trained, and the model has
+    its weights when the loop returns, not before.
 
     Args:
         model: a causal model on its device; parameters with `requires_grad` are trained.
@@ -87,13 +88,12 @@ def train(
     hooks = hooks or Hooks()
     device = next(model.parameters()).device
     processes = join(config.parallel, device)
-    scorer = make_scorer(model)
+    policy = sharded_copy(model, device) if processes.sharded else model
+    scorer = make_scorer(policy)
     learned = objective.module
     if learned is not None:
         learned.to(device).train()
-    if processes.sharded:
-        shard(model)
-    parameters = trainable(model, learned)
+    parameters = trainable(policy, learned)
     state = RunState(parameters, learned, adamw(parameters, learned, config))
     sampler = Sampler(_costs(table, examples), config.batch_size, seed)
     total = config.steps or max(1, math.ceil(config.epochs * sampler.steps_per_epoch))
@@ -106,7 +106,7 @@ def train(
     # Eight bits round activations by what stands beside them in a batch.
     coarse = dtype == "bfloat16" or getattr(model, "is_loaded_in_8bit", False)
     figures: dict[str, float] = {}
-    with _ready(model, config):
+    with _ready(policy, config):
         for step in range(start, total):
             batch = sampler.batch(step)
             set_rate(state.optimizer, share := rate(step, total, config))
@@ -144,6 +144,8 @@ def train(
                 meter.fold()
                 counts = {"tokens": meter.tokens, "counted": meter.counted}
                 save_run(hooks.checkpoints, step + 1, state, counts, meter.sums, processes)
+    if processes.sharded:
+        take_over(model, policy, device)
     if learned is not None:
         learned.eval()
     return TrainResult(total, meter.tokens, figures)

@@ -11,6 +11,7 @@ With "fsdp2" the layers are sharded by `torch.distributed.fsdp.fully_shard`. Emb
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,41 +167,47 @@ def join(parallel: Parallel, device: torch.device) -> Processes:
     return Processes(dist.get_rank(), dist.get_world_size(), sharded, device)
 
 
-def shard(model: Any) -> None:
-    """Shard the layers of a causal model over all processes, in place; embeddings and head stay whole.
+def sharded_copy(model: Any, device: torch.device) -> Any:
+    """A copy of a causal model whose layers are sharded over all processes; embeddings and head stay whole.
 
-    Afterwards `model.parameters()` are other objects than before: make the optimiser from them.
+    The model itself moves to the CPU, so that no more than one whole layer is on the device at a time.
 
     Args:
-        model: a Hugging Face causal model or a PEFT model around one, equal in all processes, on its device.
+        model: a Hugging Face causal model or a PEFT model around one, equal in all processes.
+        device: where the shards go.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    body = base.base_model
-    whole = {
-        p
-        for module in (base.get_input_embeddings(), base.get_output_embeddings())
-        if module is not None
-        for p in module.parameters()
-    }
-    mesh = init_device_mesh(next(model.parameters()).device.type, (dist.get_world_size(),))
-    kinds = set(getattr(base, "_no_split_modules", None) or ())
+    copied = copy.deepcopy(model.cpu())
+    base = copied.get_base_model() if hasattr(copied, "get_base_model") else copied
+    edges = [m for m in (base.get_input_embeddings(), base.get_output_embeddings()) if m is not None]
+    for module in edges:
+        module.to(device)
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    body, kinds = base.base_model, set(getattr(base, "_no_split_modules", None) or ())
     for module in list(body.modules()):
         if type(module).__name__ in kinds and module is not body:
             fully_shard(module, mesh=mesh, reshard_after_forward=True)
-    fully_shard(body, mesh=mesh, ignored_params=whole)
+    whole = {p for module in edges for p in module.parameters()}
+    # Everything is given back after each pass: parameters are then always the shards that an optimiser holds.
+    fully_shard(body, mesh=mesh, reshard_after_forward=True, ignored_params=whole)
+    return copied
+
+
+@torch.no_grad()
+def take_over(model: Any, trained: Any, device: torch.device) -> None:
+    """Give a model the trained weights of its sharded copy, and move it back to its device; all processes together."""
+    found = dict(trained.named_parameters())
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.copy_(full(found[name].detach()))
+    model.to(device)
 
 
 def full(tensor: Tensor) -> Tensor:
     """The whole of a tensor that may be sharded; all processes must ask for it together."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def full_state_dict(model: nn.Module) -> dict[str, Tensor]:
-    """Name -> whole tensor on the CPU of a model that may be sharded; all processes must ask for it together."""
-    return {name: full(tensor.detach()).cpu() for name, tensor in model.state_dict().items()}
 
 
 def placed_like(whole: Tensor, like: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from pareto.core.figures import Figures
 from pareto.core.logps import make_scorer, response_logps
 from pareto.core.loop import Hooks, TrainConfig, batch_gradient, train
 from pareto.core.optimizer import trainable
-from pareto.core.parallel import full, full_state_dict, join, shard
+from pareto.core.parallel import full, join, sharded_copy
 from pareto.state.checkpoint import Checkpoints
 from tests.core import small
 from tests.core.learned import learned_dpo, state
@@ -42,9 +42,9 @@ def gradient(name, parallel="auto"):
     """(loss, name -> whole gradient) of one batch in two micro-batches."""
     model, objective = MODELS[name](), learned_dpo(REFERENCE)
     processes = join(parallel, torch.device("cpu"))
-    scorer = make_scorer(model)
     if processes.sharded:
-        shard(model)
+        model = sharded_copy(model, torch.device("cpu"))
+    scorer = make_scorer(model)
     parameters = trainable(model, objective.module)
     meter = Figures(torch.device("cpu"), processes)
     loss = batch_gradient(scorer, TABLE, EXAMPLES, BATCH, objective, 2, parameters, processes, meter)
@@ -58,7 +58,7 @@ def trained(name, parallel="auto", checkpoints=None, **changes):
     hooks = Hooks(log=rows.append, checkpoints=checkpoints)
     config = CONFIG.model_copy(update={"parallel": parallel, **changes})
     result = train(model, TABLE, EXAMPLES, objective, config, seed=1, hooks=hooks)
-    weights = full_state_dict(model) | {f"learned/{n}": t for n, t in state(objective).items()}
+    weights = model.state_dict() | {f"learned/{n}": t for n, t in state(objective).items()}
     weights["logps"] = torch.from_numpy(response_logps(model, TABLE))
     return weights, {"rows": rows, "tokens": result.tokens}
 
