@@ -66,7 +66,7 @@ def make_scorer(model: Any) -> Scorer:
     ]
     candidates.append(
         Scorer(
-            lambda rows: _call(base, rows).logits.flatten(0, 1),
+            lambda rows: run_model(base, rows).logits.flatten(0, 1),
             lambda logits: logits.float(),
             False,
             pad,
@@ -95,13 +95,20 @@ def make_scorer(model: Any) -> Scorer:
     return scorer
 
 
-def _call(module: Any, rows: PackedRows) -> Any:
+def run_model(module: Any, rows: PackedRows, **settings: Any) -> Any:
+    """Call a Hugging Face model, or the body of one, on packed rows."""
     mask = rows.mask
     if mask is not None:
         # Added to the scores, as every attention understands it; a bool mask would be turned into this in every layer.
-        mask = torch.zeros_like(mask, dtype=module.dtype).masked_fill_(~mask, torch.finfo(module.dtype).min)
+        kind = mask.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else module.dtype
+        mask = torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, torch.finfo(dtype).min)
     return module(
-        input_ids=rows.input_ids, position_ids=rows.position_ids, attention_mask=mask, use_cache=False
+        input_ids=rows.input_ids,
+        position_ids=rows.position_ids,
+        attention_mask=mask,
+        use_cache=False,
+        **settings,
     )
 
 
@@ -112,7 +119,7 @@ def _sees_everything(base: Any) -> bool:
 
 
 def _body_of(base: Any) -> Callable[[PackedRows], Tensor]:
-    return lambda rows: _call(base.base_model, rows).last_hidden_state.flatten(0, 1)
+    return lambda rows: run_model(base.base_model, rows).last_hidden_state.flatten(0, 1)
 
 
 def _factor(config: Any) -> float:

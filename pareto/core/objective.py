@@ -22,7 +22,8 @@ class ScoredExamples:
         logps: [B, K] float32, sums over response tokens.
         lengths: [B, K] float32, response tokens.
         index: [B] int64, position of each example in the data set.
-        extras: name -> [n], what the objective's `TokenExtra`s made of the logits of the same tokens.
+        extras: name -> [n], what the objective's `TokenExtra`s made of the logits of the same tokens. In training they
+            carry gradients: a loss that wants the figure alone detaches it, and then pays for no second look.
     """
 
     token_logps: Tensor
@@ -59,7 +60,7 @@ class Objective:
     Args:
         loss: per-example loss; a sum over examples unless `coupled`.
         coupled: the loss looks across the examples of a micro-batch (a sort, a baseline), so that it can only be worked
-            out once all of them are scored: two passes over the head instead of one.
+            out once all of them are scored: two passes over the head instead of one, where the head is trained.
         extras: name -> figure of every response token that the loss wants to see.
         module: learned part of the loss and its state. Its parameters are trained beside the model's and its
             `state_dict` is in every checkpoint.

@@ -42,6 +42,7 @@ class PackedRows:
         target: [N] int64, the token.
         response: [N] int64 in 0..B*K-1, the response the token belongs to, ascending.
         lengths: [B, K] int64, tokens of each response.
+        ends: [B] int64 on the host, response tokens up to the end of each example.
         n_tokens: tokens the model computes, without padding; a shared prompt counts once.
     """
 
@@ -52,6 +53,7 @@ class PackedRows:
     target: Tensor
     response: Tensor
     lengths: Tensor
+    ends: np.ndarray
     n_tokens: int
 
 
@@ -178,6 +180,7 @@ def pack(
         tensor(target),
         tensor(response),
         tensor(flat_lengths.reshape(b, k)),
+        flat_lengths.reshape(b, k).sum(1).cumsum(),
         int(whole.sum()),
     )
 

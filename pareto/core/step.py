@@ -15,6 +15,7 @@ All three are exact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,8 +51,9 @@ def backward(
         scalar loss (detached, sum / divisor) and metrics summed over the batch.
     """
     chunk_tokens = chunk_tokens or scorer.chunk_tokens
+    prepared = {name: extra.prepare(rows) for name, extra in objective.extras.items()}
     hidden = scorer.hidden(rows)
-    batch = _Batch(scorer, rows, index, objective, divisor, hidden.detach(), chunk_tokens)
+    batch = _Batch(scorer, rows, index, objective, prepared, divisor, hidden.detach(), chunk_tokens)
     linear = scorer.linear()
     if linear is not None and linear.frozen and not objective.extras:
         batch.score_by_slopes(linear)
@@ -72,7 +74,8 @@ def evaluate(
 ) -> Tensor:
     """[B] per-example losses without gradients."""
     chunk_tokens = chunk_tokens or scorer.chunk_tokens
-    batch = _Batch(scorer, rows, index, objective, 1.0, scorer.hidden(rows), chunk_tokens)
+    prepared = {name: extra.prepare(rows) for name, extra in objective.extras.items()}
+    batch = _Batch(scorer, rows, index, objective, prepared, 1.0, scorer.hidden(rows), chunk_tokens)
     parts = []
     for examples, tokens in batch.groups():
         scored = batch.see(examples, tokens, *batch.score_chunks(tokens))
@@ -89,23 +92,23 @@ class _Batch:
         rows: PackedRows,
         index: Tensor,
         objective: Objective,
+        prepared: Mapping[str, Any],
         divisor: float,
         states: Tensor,
         chunk_tokens: int,
     ) -> None:
         self.scorer, self.rows, self.index, self.objective = scorer, rows, index, objective
-        self.divisor, self.states, self.chunk_tokens = divisor, states, chunk_tokens
+        self.prepared, self.divisor, self.states, self.chunk_tokens = prepared, divisor, states, chunk_tokens
         self.pull = torch.zeros_like(states)
         self.total = torch.zeros((), device=states.device)
         self.figures: Figures = {}
-        self._prepared = {name: extra.prepare(rows) for name, extra in objective.extras.items()}
 
     def groups(self) -> list[tuple[slice, slice]]:
         """(examples, tokens) that the loss sees together: as many whole examples as fit, at least one; all if coupled."""
         whole = slice(0, len(self.rows.lengths)), slice(0, len(self.rows.target))
         if self.objective.coupled or whole[1].stop <= self.chunk_tokens:
             return [whole]
-        ends = self.rows.lengths.sum(1).cumsum(0).tolist()
+        ends = self.rows.ends.tolist()
         groups, first, begin = [], 0, 0
         for i, end in enumerate(ends):
             if i + 1 == len(ends) or ends[i + 1] - begin > self.chunk_tokens:
@@ -178,7 +181,7 @@ class _Batch:
         if not extras:
             return target_logps(self.scorer, states, target), {}
         logits = self.scorer.head(states)
-        values = {n: extra(logits, self.rows, chunk, self._prepared[n]) for n, extra in extras.items()}
+        values = {n: extra(logits, self.rows, chunk, self.prepared[n]) for n, extra in extras.items()}
         return logps_of(logits, target), values
 
     def _slopes(

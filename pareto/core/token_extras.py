@@ -12,7 +12,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from pareto.core.logps import Scorer, make_scorer
+from pareto.core.logps import Scorer, make_scorer, run_model
 from pareto.core.packing import PackedRows
 from pareto.errors import ConfigError
 
@@ -96,13 +96,7 @@ class LiveReference:
         if self._states is None or self._states[0] is not rows:
             base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
             with self.off():
-                out = base.base_model(
-                    input_ids=rows.input_ids,
-                    position_ids=rows.position_ids,
-                    attention_mask=rows.mask,
-                    use_cache=False,
-                    output_hidden_states=True,
-                )
+                out = run_model(base.base_model, rows, output_hidden_states=True)
             layers = [h.flatten(0, 1)[rows.source] for h in out.hidden_states]
             self._states = rows, torch.stack(layers, dim=1).float()
         return self._states[1]
