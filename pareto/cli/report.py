@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 HELP = "one or several runs -> one self-contained HTML page, JSON and CSV"
 EXAMPLES = (
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write what is worth committing of one run: config, front, table, report.md, front.svg",
     )
     parser.add_argument(
+        "--figures",
+        metavar="FOLDER",
+        help="also write the figures as .svg and .png files, for papers and READMEs; one folder a run where there are several",
+    )
+    parser.add_argument(
         "--interactive",
         action="store_true",
         help="also figures that turn and zoom, from three objectives on; one page of some 5 MB, still without a request "
@@ -47,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.front import Requirement
     from pareto.report import build, publish, read_run, save
     from pareto.report.requirements import check
+    from pareto.report.stills import write_stills
     from pareto.report.writing import page_path
 
     if args.publish and len(args.folders) != 1:
@@ -62,6 +69,10 @@ def run(args: argparse.Namespace) -> int:
     if report.comparison is not None:
         print(report.comparison.verdict)
     print(f"report: {path}")
+    if args.figures:
+        for one in report.runs:
+            folder = Path(args.figures) if len(report.runs) == 1 else Path(args.figures) / one.name
+            print(f"figures: {', '.join(str(path) for path in write_stills(one, folder))}")
     if args.publish:
         print(f"published: {publish(args.folders[0], args.publish)}")
     check(report, requirements)  # after writing: who has to look into a failed gate has the report

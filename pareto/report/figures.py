@@ -78,6 +78,12 @@ def front(r: int, run: RunReport, objectives: Objectives, width: int, height: in
 def pair(r: int, run: RunReport, objectives: Objectives, i: int, j: int) -> Figure:
     """One panel of the scatter matrix: objective `j` against objective `i`."""
     fig, axes = panel(objectives)
+    draw_pair(axes, r, run, objectives, i, j)
+    return fig
+
+
+def draw_pair(axes: Axes, r: int, run: RunReport, objectives: Objectives, i: int, j: int) -> None:
+    """Policies, their exact optima and the dense exact front in two of the objectives."""
     few = len(run.policies) <= CROWD
     shown = [[p.values[i], p.values[j]] for p in run.policies]
     if run.exact is not None and run.exact.front:
@@ -88,7 +94,6 @@ def pair(r: int, run: RunReport, objectives: Objectives, i: int, j: int) -> Figu
     shown += _exact_optima(axes, run, i, j) if few else []
     shown += _policies(axes, r, run.policies, i, j, size=26 if few else 13, intervals=few)
     frame(axes, shown, objectives, i, j, x_ticks=4, y_ticks=4)
-    return fig
 
 
 def panel(objectives: Objectives) -> tuple[Figure, Axes]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pareto.errors import ArtifactError
-from pareto.objectives import Objective, Objectives
-from pareto.report import canvas, figures
+from pareto.report import canvas
 from pareto.report.building import build
 from pareto.report.reading import read_run
+from pareto.report.stills import stills
 from pareto.report.tree import RunReport
 from pareto.state import atomic
 
@@ -20,7 +20,7 @@ COPIED = ("config.yaml", "front.json", "front.csv")
 
 
 def publish(run: Path | str, folder: Path | str) -> Path:
-    """Copy a run's config, front and table into a folder, and write `report.md` and, for two objectives, `front.svg`.
+    """Copy a run's config, front and table into a folder, and write `report.md` and `front.svg` (for three objectives and more, every two of them).
 
     Args:
         run: a finished run folder.
@@ -40,11 +40,11 @@ def publish(run: Path | str, folder: Path | str) -> Path:
         shutil.copyfile(run / name, folder / name)
     front = json.loads((run / "front.json").read_text(encoding="utf-8"))
     one = build([read_run(run)]).runs[0]
-    objectives = Objectives(Objective(o.name, o.direction, o.unit) for o in one.objectives)  # type: ignore[arg-type]  # Objective checks it
-    if len(objectives) == 2:
+    drawn = stills(one)
+    picture = drawn.get("front", drawn.get("matrix"))
+    if picture is not None:
         with canvas.theme():
-            picture = canvas.standalone(figures.front(0, one, objectives, 640, 420))
-        atomic.write_text(folder / "front.svg", picture)
+            atomic.write_text(folder / "front.svg", canvas.standalone(picture()))
     atomic.write_text(folder / "report.md", markdown(one, front["cost"], front["provenance"]))
     return folder
 
