@@ -1,4 +1,4 @@
-"""Which device to compute on: asked of accelerate, never hard-coded."""
+"""Which device to compute on, and in which arithmetic: asked of the machine, never hard-coded."""
 
 from __future__ import annotations
 
@@ -28,3 +28,16 @@ def resolve_device(name: str) -> str:
             f"device {name!r} was asked for, but torch {torch.__version__} sees no CUDA device; use 'auto' or 'cpu'"
         )
     return name
+
+
+def resolve_dtype(name: str, device: str) -> str:
+    """Turn "auto" into bfloat16 where the device computes in it natively, else float32; other names pass.
+
+    A CPU takes float32: it emulates bfloat16 or gains nothing, and "same seed, same bytes" is stated for it.
+    """
+    import torch
+
+    if name != "auto":
+        return name
+    native = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if native else "float32"

@@ -28,6 +28,7 @@ from pareto.config import (
 from pareto.errors import ConfigError, ObjectiveError, UnknownNameError
 from pareto.methods import METHODS
 from pareto.registry import Registry
+from pareto.state.trackers import Tracker
 from pareto.tasks import TASKS
 
 STUDY_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
@@ -63,6 +64,7 @@ class WeightsConfig(Config):
         seed: seed of kinds that draw.
         batch: weights chosen at a time by kinds that look at results; the next ones wait for these.
         pool: lattice divisions of the weights that such kinds choose from; None takes about 500 weights.
+        model: how "qlognehvi" sees values: as the gradient of the best utility, or every objective for itself.
         epsilon: "linear_support" ends once no policy could be better by more, in utility.
         patience: kinds that look at results end after so many batches that raised the selection split's hypervolume by
             less than its standard error.
@@ -80,6 +82,7 @@ class WeightsConfig(Config):
     seed: int = Field(default=0, ge=0)
     batch: int = Field(default=2, ge=1, le=1000)
     pool: int | None = Field(default=None, ge=0, le=1000)
+    model: Literal["gradient", "independent"] = "gradient"
     epsilon: float | None = Field(default=None, ge=0)
     patience: int | None = Field(default=None, ge=1)
     scale: Literal["none", "ranges"] = "none"
@@ -110,23 +113,25 @@ class ScoreConfig(Config):
 
 
 class EngineConfig(Config):
-    """Where cells run. `kind`, `workers` and `max_attempts` cannot change a result.
+    """Where cells run. `kind`, `workers`, `max_attempts` and `trackers` cannot change a result.
 
     Args:
         kind: "local" (a pool of processes) or "ray".
         workers: cells at the same time.
         threads: compute threads per cell; part of the config because it can change the last bits of a sum.
         device: torch device string, or "auto".
-        dtype: arithmetic of training.
+        dtype: arithmetic of training; "auto" is bfloat16 on graphics cards that have it and float32 elsewhere.
         max_attempts: how often a cell that dies is tried before it counts as failed.
+        trackers: who hears of metrics besides metrics/<cell>.jsonl; those that write files do so in the folder trackers/.
     """
 
     kind: Literal["local", "ray"] = "local"
     workers: int = Field(default=2, ge=1, le=1024)
     threads: int = Field(default=1, ge=1, le=256)
     device: str = "auto"
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16"] = "float32"
     max_attempts: int = Field(default=3, ge=1, le=100)
+    trackers: tuple[Tracker, ...] = ()
 
 
 class StudyConfig(Config):
@@ -184,7 +189,7 @@ class StudyConfig(Config):
 
     @property
     def sha256(self) -> str:
-        """Digest of everything that can change a result: all but imports and engine.kind, workers and max_attempts."""
+        """Digest of everything that can change a result: all but imports and, of the engine, what cannot."""
         plain = self.to_json()
         plain["engine"] = {k: plain["engine"][k] for k in ("threads", "device", "dtype")}
         return digest(plain)

@@ -15,10 +15,12 @@ UNLISTED = (
     "sweep.db-journal",
     "sweep.lock",
     "scratch",
+    "trackers",
     "report.html",
     "report.json",
 )
-"""What the run folder's manifest does not cover: the store (its rows carry digests), work in progress, the report."""
+"""What the run folder's manifest does not cover: the store (its rows carry digests), work in progress, what trackers
+write, the report."""
 
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -82,6 +84,11 @@ class RunFolder:
     def prerequisite(self, cell_id: str) -> Path:
         """Folder of a cell that others need."""
         return self.root / "prerequisites" / check_id(cell_id)
+
+    @property
+    def trackers(self) -> Path:
+        """Files of trackers such as TensorBoard."""
+        return self.root / "trackers"
 
     def scratch(self, cell_id: str) -> Path:
         """Work in progress of a cell: survives a kill, goes when the cell is committed."""

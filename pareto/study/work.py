@@ -24,6 +24,7 @@ from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
 from pareto.errors import ArtifactError, Interrupted
 from pareto.state import atomic, manifest
 from pareto.state.metrics import MetricLog
+from pareto.state.trackers import Trackers
 from pareto.study.config import StudyConfig
 from pareto.study.layout import RunFolder, check_id
 from pareto.study.scores import SPLITS, check_scores, plain, scores_bytes
@@ -155,22 +156,30 @@ def _fit(
     atomic.remove_leftovers(scratch)
     task: Any = study.task
     method: Any = study.method
-    with atomic.staged_folder(done) as staging, MetricLog(scratch / "metrics.jsonl") as log:
+    trackers = Trackers(
+        study.engine.trackers,
+        project=study.study,
+        run=cell.id,
+        folder=RunFolder(scratch.parent.parent).trackers,
+    )
+    with atomic.staged_folder(done) as staging, MetricLog(scratch / "metrics.jsonl") as log, trackers:
         (staging / "files").mkdir()
         (scratch / "checkpoints").mkdir(exist_ok=True)
 
         def note(figures: Mapping[str, float]) -> None:
             reporter.check()
             log.append(figures)
+            trackers.log(figures)
 
+        where = device(study.engine.device)
         context = FitContext(
             folder=staging / "files",
             scratch=scratch / "checkpoints",
             needs=needs,
             progress=reporter.progress,
             log=note,
-            device=device(study.engine.device),
-            dtype=study.engine.dtype,
+            device=where,
+            dtype=dtype(study.engine.dtype, where),
         )
         if cell.maker == "task":
             name = next(name for name, own in task.prerequisites().items() if own.id == cell.id)
@@ -271,6 +280,17 @@ def device(name: str) -> str:
     from pareto.core.device import resolve_device
 
     return resolve_device(name)
+
+
+def dtype(name: str, device: str) -> str:
+    """The arithmetic of a cell; on a CPU it is settled without torch."""
+    if name != "auto":
+        return name
+    if device == "cpu":
+        return "float32"
+    from pareto.core.device import resolve_dtype
+
+    return resolve_dtype(name, device)
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import pytest
 
 from pareto.cells import Cell, Cost
 from pareto.errors import ArtifactError, Interrupted
+from pareto.state import trackers
+from pareto.state.metrics import read_metrics
 from pareto.study import work
 from pareto.study.layout import RunFolder
-from pareto.study.work import Reporter, device, do_job
+from pareto.study.work import Reporter, device, do_job, dtype
 
 
 def test_reports_are_thinned_but_the_first_and_last_of_a_job_go_out() -> None:
@@ -176,3 +180,41 @@ def test_policies_that_would_collide(
     monkeypatch.setattr(fakes.FakeMethod, "train", many(fakes, names, folders))
     with pytest.raises(ArtifactError, match=message):
         do_job(made, run, todo, Reporter())
+
+
+def test_trackers_hear_what_the_metric_log_holds(
+    fakes: Any, study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+
+    class Heard:
+        def __init__(self, project: str, run: str, folder: Path) -> None:
+            heard.append((project, run, folder))
+
+        def log(self, values: Any, step: int) -> None:
+            heard.append({"step": step, **values})
+
+        def finish(self) -> None:
+            heard.append("end")
+
+    monkeypatch.setattr(trackers, "_MAKERS", {"wandb": Heard})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: ModuleSpec(name, None, origin=name))
+    todo, run = job(fakes, study(), tmp_path)
+    do_job(study('engine.trackers=["wandb"]'), run, todo, Reporter())
+    cell = Cell.from_json(todo["cell"]).id
+    rows = read_metrics(run.scratch(cell) / "metrics.jsonl")
+    assert heard == [("fake", cell, run.trackers), *rows, "end"]
+    assert rows
+
+
+def test_what_only_observes_does_not_make_another_study(study: Any) -> None:
+    assert study('engine.trackers=["wandb"]').sha256 == study().sha256
+    assert study("engine.dtype=auto").sha256 != study().sha256
+
+
+def test_automatic_arithmetic_is_settled_by_the_device() -> None:
+    assert [dtype(name, "cpu") for name in ("auto", "bfloat16", "float32")] == [
+        "float32",
+        "bfloat16",
+        "float32",
+    ]

@@ -15,6 +15,8 @@ from typing import Any
 from pareto.study.engines import ENGINES, Event, Setup
 from pareto.study.work import THREAD_VARIABLES
 
+LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_FSDP")
+"""What `accelerate launch` and `torchrun` say of their own processes; a worker trains alone."""
 GRACE_S = 10.0
 TAIL_BYTES = 2000
 """How much of a dead worker's own output is kept as the reason."""
@@ -82,7 +84,9 @@ class LocalPool:
         taken = {worker.number for worker in self._workers}
         number = next(i for i in range(setup.workers) if i not in taken)
         log = self._logs / f"worker-{number}.log"
-        environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, str(setup.study.engine.threads))
+        environment = {k: v for k, v in os.environ.items() if k not in LAUNCHER_VARIABLES} | dict.fromkeys(
+            THREAD_VARIABLES, str(setup.study.engine.threads)
+        )
         environment |= {
             "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
             "PYTHONHASHSEED": "0",
