@@ -185,7 +185,7 @@ def shoot(runs: list[Path], name: str, scratch: Path, args: argparse.Namespace) 
             )
             whole = browser.evaluate("document.documentElement.scrollHeight")
             shot = browser.screenshot(top, min(args.height, whole - top), int(width))
-            picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(48, dither=Image.Dither.NONE)
+            picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(160, dither=Image.Dither.NONE)
             path = REPORTS / "screenshots" / f"{name}_{view}.png"
             picture.save(path, optimize=True)
             print(path, path.stat().st_size)
