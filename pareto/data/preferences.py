@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pareto.data.interned import where
+from pareto.data.interned import StoredTexts, where
 from pareto.data.texts import Text
 from pareto.errors import ObjectiveError, ShapeError
 from pareto.objectives import Objective, Objectives
@@ -77,6 +77,11 @@ class Preferences:
 
     def __len__(self) -> int:
         return len(self.a)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the texts are on the disk, because there are too many for memory."""
+        return isinstance(self.responses, StoredTexts)
 
     @property
     def prompt_of_pair(self) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 
 from pareto.config import Config
-from pareto.errors import ArtifactError
+from pareto.errors import ArtifactError, ConfigError
 from pareto.models.causal import no_progress_bars
 
 
@@ -46,8 +46,15 @@ def attach(model: Any, adapter: LoRA | FullFineTuning, *, seed: int) -> Any:
 
     Returns:
         the model to train: a PEFT model around `model` for LoRA, `model` itself otherwise.
+
+    Raises:
+        ConfigError: all weights of a quantised model.
     """
     if isinstance(adapter, FullFineTuning):
+        if getattr(model, "is_quantized", False):
+            raise ConfigError(
+                "weights in 4 or 8 bits cannot be trained; put an adapter on them (adapter: {kind: lora}) or take quantize away"
+            )
         return model.requires_grad_(True)
     from peft import LoraConfig, get_peft_model
 

@@ -14,8 +14,8 @@ from pareto.core.logps import response_logps, sums
 from pareto.core.loop import TrainConfig, train
 from pareto.core.objective import Objective
 from pareto.data.pairs import Ragged, ResponseTable
-from pareto.errors import MissingPackageError
-from pareto.models.adapters import LoRA, attach
+from pareto.errors import ConfigError, MissingPackageError
+from pareto.models.adapters import FullFineTuning, LoRA, attach
 from pareto.models.causal import load_causal_lm
 from tests.models import tiny
 
@@ -47,6 +47,8 @@ def test_adapters_are_trained_on_a_quantised_base(quantize, folder):
     base, _ = load_causal_lm(folder, quantize=quantize)
     reference = sums(TABLE, response_logps(base, TABLE))
     assert 0 < np.abs(reference - plain).max() < 0.5
+    with pytest.raises(ConfigError, match=r"cannot be trained; put an adapter"):
+        attach(base, FullFineTuning(), seed=0)
     model = attach(base, LoRA(r=2, alpha=4), seed=0)
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
     assert any(p.dtype in (torch.uint8, torch.int8) for p in frozen.values())

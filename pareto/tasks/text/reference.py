@@ -85,7 +85,11 @@ def winners(pairs: PreferencePairs) -> np.ndarray:
 
 
 def tokenise_parts(
-    parts: Mapping[str, Preferences], tokenizer: Any, limits: Limits, positions: int
+    parts: Mapping[str, Preferences],
+    tokenizer: Any,
+    limits: Limits,
+    positions: int,
+    folder: Path | None = None,
 ) -> dict[str, Tokenised]:
     """Tokenise every part under the same limits.
 
@@ -94,6 +98,7 @@ def tokenise_parts(
         tokenizer: the model's.
         limits: longest prompts and responses.
         positions: how many tokens the model can read.
+        folder: where the ids of data whose texts stayed on the disk are written; None keeps all in memory.
 
     Raises:
         DataError: limits beyond the model's positions, or a part in which some objective decides no pair.
@@ -103,7 +108,10 @@ def tokenise_parts(
             f"limits.prompt_tokens + limits.response_tokens is {limits.prompt_tokens + limits.response_tokens}; the model "
             f"has {positions} positions; lower the limits"
         )
-    tokenised = {part: tokenise(data, tokenizer, limits) for part, data in parts.items()}
+    tokenised = {
+        part: tokenise(data, tokenizer, limits, folder / part if folder is not None and data.stored else None)
+        for part, data in parts.items()
+    }
     for part, result in tokenised.items():
         for name in result.pairs.objectives.names:
             if not (np.nan_to_num(result.pairs.labels[:, result.pairs.objectives.index(name)]) != 0).any():
