@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 
@@ -11,7 +12,9 @@ import torch
 
 from pareto.cells import FitContext
 from pareto.core.logps import response_logps, sums
+from pareto.data import pairs as pairs_module
 from pareto.data.pairs import PreferencePairs, Ragged, ResponseTable
+from pareto.data.rows import ReadRule
 from pareto.errors import ArtifactError, ConfigError, DataError, ObjectiveError
 from pareto.models.adapters import LoRA, attach, save_policy
 from pareto.models.reply_facts import distinct_2, entropies_and_divergences
@@ -20,6 +23,7 @@ from pareto.study.config import load_study
 from pareto.tasks import TASKS
 from pareto.tasks.protocol import PreferenceTask
 from pareto.tasks.text import Text
+from pareto.tasks.text import task as text_task
 from pareto.tasks.text.data import SplitConfig
 from pareto.tasks.text.reference import pairs_file
 from pareto.tasks.text.scoring import complete, score_pairs, wins
@@ -147,6 +151,21 @@ def test_the_same_seed_gives_the_same_reference(built, tmp_path):
     for path in folder.iterdir():
         if path.suffix != ".npz":  # zip files carry dates
             assert (again / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_data_beyond_memory_give_the_same_reference(built, tmp_path, monkeypatch):
+    own, folder = built
+    monkeypatch.setattr(text_task, "ReadRule", functools.partial(ReadRule, spool_bytes=0))
+    monkeypatch.setattr(pairs_module, "STORE_IDS", 10)
+    streamed, scratch = tmp_path / "reference", tmp_path / "scratch"
+    streamed.mkdir()
+    build(own, streamed, scratch)
+    assert (scratch / "texts" / "responses.texts").stat().st_size > 0
+    assert (streamed / "pairs.tokens" / "manifest.json").is_file()
+    for name in ("reference.json", "prompts.json", "baselines.json", "model.safetensors"):
+        assert (streamed / name).read_bytes() == (folder / name).read_bytes(), name
+    assert own.load_pairs(streamed).table.sha256() == own.load_pairs(folder).table.sha256()
+    assert {p.name for p in folder.glob("logps-*")} == {p.name for p in streamed.glob("logps-*")}
 
 
 def test_fine_tuning_learned_something(built):

@@ -26,6 +26,7 @@ from pareto.data.texts import plain
 from pareto.data.tokenise import Limits
 from pareto.models.adapters import load_policy
 from pareto.models.causal import (
+    Quantize,
     SmallLlama,
     build_llama,
     check_source,
@@ -94,6 +95,7 @@ class Text(Config):
         model: folder or hub id of the model to start from; or
         from_config: sizes of a small model that starts from nothing, with a tokenizer trained on the training part.
         revision: of the hub id.
+        quantize: keep the frozen base of adapters in "4bit" or "8bit" (needs bitsandbytes); the stored reference is whole.
         adapter: folder of an existing adapter (SFT) on that model; the reference keeps it.
         prompt_format: text around {prompt}, or "chat"; None keeps what the tokenizer says.
         limits: longest prompts and responses.
@@ -114,6 +116,7 @@ class Text(Config):
     model: str | None = None
     from_config: SmallLlama | None = None
     revision: str | None = None
+    quantize: Quantize | None = None
     adapter: str | None = None
     prompt_format: str | None = None
     limits: Limits = Limits()
@@ -145,13 +148,13 @@ class Text(Config):
 
     def build(self, name: str, cell: Cell, context: FitContext) -> Fitted:
         """Read, split and tokenise the data; make the reference; cache its log-probabilities."""
-        data, counts = self.read()
+        data, counts = self.read(context.scratch / "texts")
         divided = self.split.divide(data)
         model, tokenizer = self._start(divided["train"])
         labelled = {part: label(rows, self.objectives, tokenizer) for part, rows in divided.items()}
         parts = {part: rows for part, (rows, _) in labelled.items()}
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
-        tokenised = tokenise_parts(parts, tokenizer, self.limits, positions)
+        tokenised = tokenise_parts(parts, tokenizer, self.limits, positions, context.scratch / "ids")
         model = model.to(context.device)
         cost = Cost()
         if self.sft is not None:
@@ -160,14 +163,20 @@ class Text(Config):
         with no_progress_bars():
             model.save_pretrained(context.folder)
         tokenizer.save_pretrained(context.folder)
+        if self.quantize is not None:  # policies start from what the quantised weights compute
+            model = self.load_reference(context.folder, context.device, context.dtype)[0]
         write_parts(context.folder, parts, tokenised, labelled["train"][1], model, context.dtype)
         atomic.write_json(context.folder / "baselines.json", baselines(parts))
         report = {"read": asdict(counts), **{part: asdict(describe(rows)) for part, rows in parts.items()}}
         atomic.write_json(context.folder / "data.json", report)
         return Fitted(cost=cost)
 
-    def read(self) -> tuple[Preferences, ReadCounts]:
-        """The rows with the labels that the objectives take from them."""
+    def read(self, spool: Path | None = None) -> tuple[Preferences, ReadCounts]:
+        """The rows with the labels that the objectives take from them.
+
+        Args:
+            spool: where the texts of large files may lie; None keeps all in memory.
+        """
         bands = {s.column: s.band for s in self.objectives.specs if s.column is not None}
         rule = ReadRule(
             source=self.source,
@@ -178,12 +187,12 @@ class Text(Config):
             on_bad=self.on_bad,
             max_bad=self.max_bad,
         )
-        return read_preferences([data_file(name) for name in self.data], rule)
+        return read_preferences([data_file(name) for name in self.data], rule, spool)
 
     def load_reference(self, folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
-        """(model, tokenizer) of the reference; weights stay float32, `dtype` is the arithmetic's."""
-        model, tokenizer = load_causal_lm(folder)
-        return model.to(device), tokenizer
+        """(model, tokenizer) of the reference; weights stay float32 or quantised, `dtype` is the arithmetic's."""
+        model, tokenizer = load_causal_lm(folder, quantize=self.quantize)
+        return model if self.quantize is not None else model.to(device), tokenizer
 
     def load_pairs(self, folder: Path) -> PreferencePairs:
         """Training pairs."""
