@@ -20,8 +20,9 @@ EXAMPLES = """examples:
   pareto import results.csv --objectives reward:max,energy:min --out runs/theirs
   pareto report runs/mine runs/theirs
 
-Columns: one per objective, and where they are there `id`, `seed` and `weight_<objective>`. Rows with NaN or infinity are
-set aside and named in the run."""
+Columns: one per objective, and where they are there `id`, `seed`, `weight_<objective>`, `ci95_low_<objective>` and
+`ci95_high_<objective>`, and `kl_nats`, the KL to the reference policy, by which reports compare at equal KL. Rows with NaN
+or infinity are set aside and named in the run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=named_numbers,
         metavar="A=0,B=9",
         help="default: nadir of the best points of each objective, less a tenth of their range",
+    )
+    parser.add_argument(
+        "--cost",
+        type=named_numbers,
+        metavar="train_tokens=1e6",
+        help="what all of it cost, by which reports compare at equal cost (default: not known)",
     )
 
 
@@ -50,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise UsageError(f"--out must be a new or an empty folder; {args.out} holds something")
     weights = [f"weight_{name}" for name in objectives.names]
-    table = read_table(args.file, objectives.names, optional=["seed", *weights], words=["id"])
+    ends = [f"ci95_{end}_{name}" for name in objectives.names for end in ("low", "high")]
+    table = read_table(
+        args.file, objectives.names, optional=["seed", "kl_nats", *weights, *ends], words=["id"]
+    )
     front = _front(args, objectives, table)
     with atomic.staged_folder(args.out) as folder:
         atomic.write_json(folder / "front.json", front)
@@ -88,7 +98,7 @@ def _front(args: argparse.Namespace, objectives: Objectives, table: pandas.DataF
         warnings.simplefilter("ignore", tools.OutsideReferenceWarning)  # counted in the indicators
         figures = tools.indicators(points.values, oriented)
         shares = tools.hypervolume_contributions(points.values, oriented)
-    weights, kind = _weights(args.file, table, objectives)
+    cost, (weights, kind) = _cost(args.cost), _weights(args.file, table, objectives)
     best = tools.non_dominated(points.values)
     rows = [i for i, kept in enumerate(points.kept) if kept]
     policies = [
@@ -98,14 +108,15 @@ def _front(args: argparse.Namespace, objectives: Objectives, table: pandas.DataF
             "weights": weights[i],
             "weights_kind": kind,
             "values": objectives.named(objectives.orient(values)),
-            "ci95": dict.fromkeys(objectives.names),
+            "ci95": {name: _interval(table, i, name) for name in objectives.names},
             "n": None,
             "split": None,
             "selection": None,
             "groups": None,
             "non_dominated": bool(is_best),
             "hypervolume_contribution": float(share),
-            **dict.fromkeys(("kl_nats", "kl_to_exact_nats", "optimality", "text")),
+            "kl_nats": _kl(args.file, table, i),
+            **dict.fromkeys(("kl_to_exact_nats", "optimality", "text")),
             "kind": "imported",
             "files": {},
         }
@@ -126,7 +137,7 @@ def _front(args: argparse.Namespace, objectives: Objectives, table: pandas.DataF
         "exact": None,
         "quarantined": [{"id": name, "why": why} for name, why in points.quarantined],
         "failed": [],
-        "cost": _no_cost(),
+        "cost": cost,
         "provenance": _provenance(args.file),
     }
     front["provenance"]["content_sha256"] = content_sha256(front)
@@ -179,13 +190,42 @@ def _weights(
     return found, kind
 
 
-def _no_cost() -> dict[str, Any]:
-    """What they cost is not known here; counted as nothing."""
+def _interval(table: pandas.DataFrame, i: int, name: str) -> list[float] | None:
+    """Both ends of a value's interval; None where one is not known."""
+    import math
+
+    columns = [f"ci95_{end}_{name}" for end in ("low", "high")]
+    if any(column not in table for column in columns):
+        return None
+    ends = [float(table[column].iloc[i]) for column in columns]
+    return ends if all(math.isfinite(x) for x in ends) else None
+
+
+def _kl(file: Path, table: pandas.DataFrame, i: int) -> float | None:
+    """KL to the reference policy, nats; None where it is not known."""
+    import math
+
+    kl = float(table["kl_nats"].iloc[i]) if "kl_nats" in table else math.nan
+    if kl < 0 or math.isinf(kl):
+        raise DataError(f"{file}:{table.index[i]}: kl_nats: expected a number >= 0, or nothing; got {kl}")
+    return None if math.isnan(kl) else kl
+
+
+def _cost(stated: dict[str, float] | None) -> dict[str, Any]:
+    """What all of it cost; what is not stated is not known here, and counted as nothing."""
     from dataclasses import asdict
 
     from pareto.cells import Cost
+    from pareto.errors import did_you_mean
 
-    return asdict(Cost())
+    cost: dict[str, Any] = asdict(Cost())
+    for name, amount in (stated or {}).items():
+        if name not in cost:
+            raise UsageError(f"--cost: no cost {name!r}{did_you_mean(name, cost)}; known: {', '.join(cost)}")
+        if amount < 0:
+            raise UsageError(f"--cost: expected {name} >= 0; got {amount:g}")
+        cost[name] = amount if name.endswith(("_s", "_mb")) else round(amount)
+    return cost
 
 
 def _provenance(file: Path) -> dict[str, Any]:

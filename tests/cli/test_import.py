@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas
@@ -150,3 +151,45 @@ def test_a_folder_that_holds_something_is_left_alone(pareto, tmp_path):
     assert (
         pareto("import", tmp_path / "absent.csv", "--objectives", OBJECTIVES, "--out", tmp_path / "r")[0] == 2
     )
+
+
+def test_costs_intervals_and_kl_are_kept(pareto, tmp_path):
+    file = tmp_path / "p.csv"
+    file.write_text(
+        "reward,energy,kl_nats,ci95_low_reward,ci95_high_reward\n3,9,1.5,2.5,3.5\n2,4,,1.5,\n1,1,0,0.5,1.5\n"
+    )
+    arguments = [
+        "import",
+        file,
+        "--objectives",
+        OBJECTIVES,
+        "--out",
+        tmp_path / "run",
+        "--cost",
+        "train_tokens=1e6",
+    ]
+    assert pareto(*arguments)[0] == 0
+    front = json.loads((tmp_path / "run" / "front.json").read_text())
+    assert [p["kl_nats"] for p in front["policies"]] == [1.5, None, 0.0]
+    assert [p["ci95"]["reward"] for p in front["policies"]] == [[2.5, 3.5], None, [0.5, 1.5]]
+    assert [p["ci95"]["energy"] for p in front["policies"]] == [None, None, None]
+    assert front["cost"]["train_tokens"] == 1_000_000
+    assert pareto("verify", tmp_path / "run")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "cost", "message"),
+    [
+        ("reward,energy,kl_nats\n3,9,-1\n", "train_tokens=1", r"p\.csv:2: kl_nats: expected a number >= 0"),
+        ("reward,energy\n3,9\n", "train_token=1", "did you mean 'train_tokens'"),
+        ("reward,energy\n3,9\n", "env_steps=-5", "expected env_steps >= 0"),
+    ],
+)
+def test_costs_and_kl_that_cannot_be(pareto, tmp_path, table, cost, message):
+    (tmp_path / "p.csv").write_text(table)
+    code, _, err = pareto(
+        "import", tmp_path / "p.csv", "--objectives", OBJECTIVES, "--out", tmp_path / "run", "--cost", cost
+    )
+    assert code == 2
+    assert re.search(message, err)
+    assert not (tmp_path / "run").exists()
