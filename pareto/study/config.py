@@ -116,7 +116,8 @@ class EngineConfig(Config):
     """Where cells run. `kind`, `workers`, `max_attempts` and `trackers` cannot change a result.
 
     Args:
-        kind: "local" (a pool of processes) or "ray".
+        kind: "local" (a pool of processes), "ray", or "launched" (all processes that `accelerate launch` or `torchrun`
+            started train each cell together).
         workers: cells at the same time.
         threads: compute threads per cell; part of the config because it can change the last bits of a sum.
         device: torch device string, or "auto".
@@ -125,7 +126,7 @@ class EngineConfig(Config):
         trackers: who hears of metrics besides metrics/<cell>.jsonl; those that write files do so in the folder trackers/.
     """
 
-    kind: Literal["local", "ray"] = "local"
+    kind: Literal["local", "ray", "launched"] = "local"
     workers: int = Field(default=2, ge=1, le=1024)
     threads: int = Field(default=1, ge=1, le=256)
     device: str = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import socket
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pareto.errors import ConfigError, MissingPackageError, UsageError
 from pareto.state import atomic
+from pareto.state.trackers import check_installed
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.controller import Controller, Notice
-from pareto.study.engines import ENGINES
+from pareto.study.engines import ENGINES, launched
 from pareto.study.finish import freeze_ref_point, scored_policies, write_front
 from pareto.study.folder import check_folder, check_same_study, clear_finished, is_current, only_sweep
 from pareto.study.layout import RunFolder
@@ -111,6 +113,9 @@ def run_study(
 ) -> Outcome:
     """Do what is missing of a study and write its front.
 
+    Of several processes that a launcher started the first one does it and the others take part in the training; their
+    outcome holds the front and counts nothing.
+
     Args:
         study: the resolved config.
         folder: the run folder; made when missing.
@@ -126,8 +131,18 @@ def run_study(
     engine = "inline" if workers == 0 else study.engine.kind
     if engine not in ENGINES.names():
         raise MissingPackageError(engine, engine, f"engine {engine!r}")
+    if launched.started() > 1 and engine != "launched":
+        raise ConfigError(
+            f"the sweep was started in {launched.started()} processes, and engine {engine!r} runs in one; start it once, or let "
+            "them train together: --engine launched"
+        )
+    check_installed(study.engine.trackers)
     plan_study(study)  # what cannot be is refused before anything is written
     run = RunFolder(folder.absolute())
+    if launched.follows():
+        launched.follow(study)
+        front = json.loads(run.front.read_text(encoding="utf-8"))
+        return Outcome(run.root, front, 0, 0, 0)
     fresh = not run.root.exists()
     check_folder(run)
     with only_sweep(run), Store(run.store, create=True) as store:

@@ -128,6 +128,28 @@ def _cell_job(
     return {"home": _home(cell, policies), "policies": policies, "cost": asdict(cost)}
 
 
+def trains(run: RunFolder, job: Mapping[str, Any]) -> bool:
+    """Whether a job will fit a cell, and not only score what an attempt before left fitted."""
+    if job["kind"] != "cell":
+        return False
+    done = run.scratch(Cell.from_json(job["cell"]).id) / "fitted"
+    return not done.is_dir() or bool(manifest.verify(done))
+
+
+def take_part(study: StudyConfig, job: Mapping[str, Any], folder: Path) -> None:
+    """Do the training of a job beside the process that does the job; nothing is reported or kept.
+
+    Args:
+        study: the resolved config.
+        job: as for `do_job`.
+        folder: an empty one, for what the fit writes.
+    """
+    cell = Cell.from_json(job["cell"])
+    scratch = RunFolder(folder).scratch(cell.id)
+    scratch.mkdir(parents=True)
+    _fit(study, cell, {name: Path(path) for name, path in job["needs"].items()}, scratch, Reporter())
+
+
 def _exact_job(
     study: StudyConfig, run: RunFolder, job: Mapping[str, Any], reporter: Reporter
 ) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pareto.errors import ConfigError, MissingPackageError
 from pareto.objectives import Objectives
 from pareto.study.config import WeightsConfig
 from pareto.study.weights import WEIGHTS
+from pareto.study.weights.gradient_gp import GradientGP
 from pareto.study.weights.search import Known, Proposal, Search, need_size, pool, untried
 
 MAX_OBJECTIVES = 4
@@ -29,12 +30,16 @@ SAMPLES = 32
 class QLogNEHVI(Search):
     """Fit a Gaussian process from weights to values and take the weights with the largest expected gain in hypervolume.
 
-    Inputs are the first m - 1 weights, outputs the values with their measured noise. Past values are uncertain too, so
-    that a lucky measurement does not count as a gain. Candidates are a fixed lattice of cell centres: every candidate is
-    looked at, and a weight vector chosen again in another run is the same cell. Several weights at once: a chosen one
-    counts as pending.
+    Past values are uncertain too, so that a lucky measurement does not count as a gain. Candidates are a fixed lattice of
+    cell centres: every candidate is looked at, and a weight vector chosen again in another run is the same cell. Several
+    weights at once: a chosen one counts as pending.
 
-    Source: Daulton et al. (2021), arXiv 2105.08195 (NEHVI) and Ament et al. (2023) (its logarithm), as botorch has it.
+    `model: gradient` (default) knows that values of best policies are the gradient of the best utility
+    (`gradient_gp`); `model: independent` is one process per objective, for methods that maximise something else than
+    weights . values. On closed-form fronts the first one needs a third fewer policies.
+
+    Source: Daulton et al. (2021), arXiv 2105.08195 (NEHVI) and Ament et al. (2023) (its logarithm), as botorch has it. The
+    gradient process is ours.
     """
 
     def check(self, objectives: Objectives, config: WeightsConfig) -> None:
@@ -61,8 +66,9 @@ class QLogNEHVI(Search):
             # jitter on a covariance and notes on sparse tensors and scripts, which nobody can act upon
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            acquisition = _acquisition(known, seed)
-            x = torch.from_numpy(candidates[:, :-1]).double()
+            model = MODELS[config.model](known)
+            acquisition = _acquisition(known, model, torch.from_numpy(_inputs(known.weights)), seed)
+            x = torch.from_numpy(_inputs(candidates))
             chosen, promised = [], []
             for _ in range(k):
                 with torch.no_grad():
@@ -74,17 +80,30 @@ class QLogNEHVI(Search):
         return Proposal(candidates[chosen], {"expected_gain": promised})
 
 
-def _acquisition(known: Known, seed: int) -> Any:
+def _acquisition(known: Known, model: Any, inputs: Any, seed: int) -> Any:
     import torch
     from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+    from botorch.sampling.normal import SobolQMCNormalSampler
+
+    return qLogNoisyExpectedHypervolumeImprovement(
+        model,
+        known.ref_point.tolist(),
+        inputs,
+        sampler=SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=seed),
+        prune_baseline=True,
+        cache_root=False,
+    )
+
+
+def _independent(known: Known) -> Any:
+    """One Gaussian process per objective, with the measured noise."""
+    import torch
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.transforms import Standardize
-    from botorch.sampling.normal import SobolQMCNormalSampler
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
-    x = torch.from_numpy(known.weights[:, :-1]).double()
-    y = torch.from_numpy(known.values).double()
+    x, y = torch.from_numpy(_inputs(known.weights)), torch.from_numpy(known.values).double()
     # an exact zero would make the covariance singular where two weights are close
     spread = np.ptp(known.values, axis=0)
     noise = np.maximum(known.variances, 1e-8 * np.where(spread > 0, spread, 1.0) ** 2)
@@ -92,13 +111,41 @@ def _acquisition(known: Known, seed: int) -> Any:
         x, y, train_Yvar=torch.from_numpy(noise).double(), outcome_transform=Standardize(y.shape[1])
     )
     fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-    return qLogNoisyExpectedHypervolumeImprovement(
-        model,
-        known.ref_point.tolist(),
-        x,
-        sampler=SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=seed),
-        prune_baseline=True,
-    )
+    return model
+
+
+def _gradient(known: Known) -> Any:
+    """The gradient of one process, as botorch wants a model."""
+    import torch
+    from botorch.models.model import Model
+    from botorch.posteriors import GPyTorchPosterior
+    from gpytorch.distributions import MultitaskMultivariateNormal
+
+    fitted = GradientGP.fit(known.weights, known.values, known.variances)
+    m = known.weights.shape[1]
+
+    class Gradient(Model):
+        num_outputs = m
+        batch_shape = torch.Size()  # type: ignore[assignment]  # a property of the base, a constant here
+
+        def posterior(self, X: Any, *_: Any, **__: Any) -> Any:
+            first = X.detach().numpy()
+            weights = np.concatenate([first, 1.0 - first.sum(axis=-1, keepdims=True)], axis=-1)
+            means, covariances = fitted.predict(weights)
+            jitter = 1e-9 * np.tile(fitted.scale, first.shape[-2]) ** 2
+            covariances = covariances + np.diag(jitter)
+            normal = MultitaskMultivariateNormal(torch.from_numpy(means), torch.from_numpy(covariances))
+            return GPyTorchPosterior(normal)
+
+    return Gradient()
+
+
+MODELS = {"gradient": _gradient, "independent": _independent}
+
+
+def _inputs(weights: np.ndarray) -> np.ndarray:
+    """[n, m - 1] float64: the last weight follows from the others."""
+    return np.ascontiguousarray(weights[:, :-1], dtype=np.float64)
 
 
 @contextmanager
