@@ -109,5 +109,7 @@ def _csv_row(run: RunReport, policy: PolicyRow) -> dict[str, object]:
         "kl_to_exact_nats": policy.kl_to_exact_nats,
         "optimality": policy.optimality,
         "optimality_heldout": policy.optimality_heldout,
+        "cost": policy.cost,
+        "cost_unit": policy.cost_unit,
     }
     return row | dict(policy.text or {})
