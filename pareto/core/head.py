@@ -17,22 +17,26 @@ class LinearHead:
     gradient, in place, and the gradient of W is added to where it is kept. Autograd would hold four buffers and a gradient
     of W for every chunk.
 
+    Under autocast the products are in its dtype and all else is float32, the sum of the chunks' gradients of W included.
+
     Args:
         weight: [V, d] float32 or float64.
         bias: [V] or None.
         factor: of the logits.
+        matrix: [V, d] the weight in the dtype of the products.
     """
 
     weight: Tensor
     bias: Tensor | None
     factor: float
+    matrix: Tensor
 
     @classmethod
     def of(cls, module: Any, factor: float) -> LinearHead | None:
         """The head in closed form; None where only the module itself knows what it computes.
 
-        Adapters, quantised and sharded weights are other classes or tensors; hooks must be called; autocast and half
-        precision have rules of their own.
+        Adapters, quantised and sharded weights are other classes or tensors; hooks must be called; gradients of weights in
+        half precision would be added up in half precision. Under autocast this makes a copy of the weight: ask once a batch.
         """
         plain = (
             type(module) is nn.Linear
@@ -41,9 +45,12 @@ class LinearHead:
             and not module._forward_pre_hooks
             and type(module.weight) is nn.Parameter
             and module.weight.dtype in (torch.float32, torch.float64)
-            and not torch.is_autocast_enabled(module.weight.device.type)
         )
-        return cls(module.weight, module.bias, factor) if plain else None
+        if not plain:
+            return None
+        kind = module.weight.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else module.weight.dtype
+        return cls(module.weight, module.bias, factor, module.weight.detach().to(dtype))
 
     @property
     def frozen(self) -> bool:
@@ -68,12 +75,15 @@ class LinearHead:
             [n] and [n, d].
         """
         logps, weights, total = self._softmax(hidden, target)
-        slopes = (weights @ self.weight).div_(-total[:, None]).add_(self.weight[target])
+        mean = (weights.to(self.matrix.dtype) @ self.matrix).to(self.weight.dtype)
+        slopes = mean.div_(-total[:, None]).add_(self.weight[target])
         return logps, slopes.mul_(self.factor) if self.factor != 1.0 else slopes
 
     def _softmax(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """([n] log-probabilities, [n, V] softmax times its [n] totals): the only [n, V] buffer there ever is."""
-        logits = nn.functional.linear(hidden, self.weight, self.bias)
+        logits = (hidden.to(self.matrix.dtype) @ self.matrix.T).to(self.weight.dtype)
+        if self.bias is not None:
+            logits.add_(self.bias)
         if self.factor != 1.0:
             logits.mul_(self.factor)
         logits.sub_(logits.amax(-1, keepdim=True))
@@ -100,8 +110,17 @@ class _LinearLogps(torch.autograd.Function):
         gradient[torch.arange(len(slope), device=slope.device), ctx.target] += slope
         if head.bias is not None and head.bias.requires_grad:
             head.bias.grad = gradient.sum(0).add_(0.0 if head.bias.grad is None else head.bias.grad)
-        if head.weight.requires_grad and head.weight.grad is None:
-            head.weight.grad = gradient.T @ ctx.hidden
-        elif head.weight.requires_grad:
-            head.weight.grad.addmm_(gradient.T, ctx.hidden)
-        return gradient @ head.weight, None, None
+        gradient = gradient.to(head.matrix.dtype)
+        if head.weight.requires_grad:
+            _add_product(head.weight, gradient.T, ctx.hidden.to(head.matrix.dtype))
+        return (gradient @ head.matrix).to(ctx.hidden.dtype), None, None
+
+
+def _add_product(parameter: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to the parameter's gradient, without a copy where the dtypes agree."""
+    if parameter.grad is None:
+        parameter.grad = (left @ right).to(parameter.dtype)
+    elif left.dtype == parameter.dtype:
+        parameter.grad.addmm_(left, right)
+    else:
+        parameter.grad.add_(left @ right)

@@ -19,7 +19,7 @@ from pareto.core.head import LinearHead
 from pareto.core.packing import PackedRows, pack
 from pareto.data.pairs import Ragged, ResponseTable
 
-CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**27}
+CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**25}
 """Logits that are alive at once: enough for full speed of the products, little beside what the body keeps."""
 
 MOST_RESPONSES = 8
@@ -165,8 +165,14 @@ def _pack_probe(scorer: Scorer, table: ResponseTable, model: Any) -> PackedRows:
 
 def target_logps(scorer: Scorer, states: Tensor, target: Tensor) -> Tensor:
     """[n] float32 log-probabilities of [n] targets, given the [n, d] hidden states that predict them."""
-    linear = scorer.linear()
-    return linear.logps(states, target) if linear is not None else logps_of(scorer.head(states), target)
+    return target_scorer(scorer, scorer.linear())(states, target)
+
+
+def target_scorer(scorer: Scorer, linear: LinearHead | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """`target_logps` for the chunks of one batch, given what `scorer.linear()` says during it."""
+    return (
+        linear.logps if linear is not None else lambda states, target: logps_of(scorer.head(states), target)
+    )
 
 
 def logps_of(logits: Tensor, target: Tensor) -> Tensor:
@@ -179,7 +185,8 @@ def token_logps(scorer: Scorer, rows: PackedRows, *, chunk_tokens: int | None = 
     hidden = scorer.hidden(rows)
     chunk = chunk_tokens or scorer.chunk_tokens
     parts = zip(rows.source.split(chunk), rows.target.split(chunk))
-    return torch.cat([target_logps(scorer, hidden[source], target) for source, target in parts])
+    score = target_scorer(scorer, scorer.linear())
+    return torch.cat([score(hidden[source], target) for source, target in parts])
 
 
 def together(table: ResponseTable) -> list[np.ndarray]:

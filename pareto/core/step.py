@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pareto.core.head import LinearHead
-from pareto.core.logps import Scorer, logps_of, target_logps
+from pareto.core.logps import Scorer, logps_of, target_scorer
 from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.packing import PackedRows
 
@@ -54,9 +54,8 @@ def backward(
     prepared = {name: extra.prepare(rows) for name, extra in objective.extras.items()}
     hidden = scorer.hidden(rows)
     batch = _Batch(scorer, rows, index, objective, prepared, divisor, hidden.detach(), chunk_tokens)
-    linear = scorer.linear()
-    if linear is not None and linear.frozen and not objective.extras:
-        batch.score_by_slopes(linear)
+    if batch.linear is not None and batch.linear.frozen and not objective.extras:
+        batch.score_by_slopes(batch.linear)
     else:
         for examples, tokens in batch.groups():
             if tokens.stop - tokens.start <= chunk_tokens:
@@ -99,6 +98,8 @@ class _Batch:
     ) -> None:
         self.scorer, self.rows, self.index, self.objective = scorer, rows, index, objective
         self.prepared, self.divisor, self.states, self.chunk_tokens = prepared, divisor, states, chunk_tokens
+        self.linear = scorer.linear()
+        self.target_logps = target_scorer(scorer, self.linear)
         self.pull = torch.zeros_like(states)
         self.total = torch.zeros((), device=states.device)
         self.figures: Figures = {}
@@ -179,7 +180,7 @@ class _Batch:
             name: extra for name, extra in self.objective.extras.items() if wanted is None or name in wanted
         }
         if not extras:
-            return target_logps(self.scorer, states, target), {}
+            return self.target_logps(states, target), {}
         logits = self.scorer.head(states)
         values = {n: extra(logits, self.rows, chunk, self.prepared[n]) for n, extra in extras.items()}
         return logps_of(logits, target), values
@@ -206,7 +207,7 @@ class _Batch:
 
     def _pull(self, tokens: slice, gradient: Tensor | None) -> None:
         if gradient is not None:
-            self.pull.index_add_(0, self.rows.source[tokens], gradient)
+            self.pull.index_add_(0, self.rows.source[tokens], gradient.to(self.pull.dtype))
 
     def _cut(self, tokens: slice) -> Iterator[slice]:
         """Chunks of tokens, at least one."""

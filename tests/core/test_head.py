@@ -79,6 +79,34 @@ def test_huge_logits_stay_finite(size):
     assert torch.isfinite(leaf.grad).all()
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_under_autocast_products_are_half_and_the_rest_is_not(frozen):
+    """As near to float32 as autograd under autocast is; gradients of the weight add up in float32."""
+    module, states, target, weights = parts(bias=True)
+    module, states, weights = module.float(), states.float(), weights.float()
+    exact = ordinary(module, states, target, weights, 0.5)
+    with torch.autocast("cpu", torch.bfloat16):
+        usual = ordinary(module, states, target, weights, 0.5)
+        module.requires_grad_(not frozen)
+        head = LinearHead.of(module, 0.5)
+        assert head is not None
+        assert head.matrix.dtype is torch.bfloat16
+        if frozen:
+            logps, slopes = head.logps_and_slopes(states, target)
+            got = [logps, slopes * weights[:, None]]
+        else:
+            leaf = states.clone().requires_grad_()
+            logps = head.logps(leaf, target)
+            for _ in range(2):  # what is there stays and is added to
+                (head.logps(leaf, target) * weights).sum().backward()
+            assert leaf.grad is not None
+            assert module.weight.grad is not None
+            got = [logps.detach(), leaf.grad / 2, module.weight.grad / 2, module.bias.grad / 2]
+    for mine, half, single in zip(got, usual, exact):
+        assert mine.dtype is torch.float32
+        assert (mine - single).norm() <= 1.5 * (half.float() - single).norm() + 1e-6
+
+
 def test_no_tokens_have_no_gradient():
     module, _, _, _ = parts(bias=True)
     head = LinearHead.of(module, 1.0)
@@ -103,6 +131,4 @@ def test_what_only_the_module_knows_is_left_to_it():
     assert LinearHead.of(replaced, 1.0) is None
     adapted = small.with_lora(small.llama(), targets=("lm_head",))
     assert LinearHead.of(adapted.get_base_model().get_output_embeddings(), 1.0) is None
-    with torch.autocast("cpu", torch.bfloat16):
-        assert LinearHead.of(nn.Linear(D, V), 1.0) is None
     assert LinearHead.of(nn.Linear(D, V), 1.0) is not None
