@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -38,10 +39,8 @@ LIVE = {"masks", "chosen_token_kl", "rejected_token_kl"}
 class SamplingTask(Protocol):
     """A task that can draw pairs from a policy and knows their rewards."""
 
-    def fresh_pairs(
-        self, model: Any, tokenizer: Any, n: int, seed: int
-    ) -> tuple[PreferencePairs, np.ndarray]:
-        """Labelled pairs of the policy's replies to training prompts, and [n_responses, m] rewards, larger is better."""
+    def fresh_pairs(self, folder: Path, model: Any, n: int, seed: int) -> tuple[PreferencePairs, np.ndarray]:
+        """About n labelled pairs of a policy's replies to training prompts, and [n_responses, m] rewards, larger is better."""
         ...
 
 
@@ -355,10 +354,10 @@ class _Sampler:
 
     def pairs(self, number: int) -> PairData:
         """As many pairs as the task has, drawn from the model as it is."""
-        context = self._reference.context
-        tokenizer = self._task.load_reference(self._reference.folder, "cpu", context.dtype)[1]
         seed = rng.derive_seed("fresh", self._seed, number) % 2**31
-        fresh, rewards = self._task.fresh_pairs(self._model, tokenizer, len(self._reference.pairs), seed)
+        fresh, rewards = self._task.fresh_pairs(
+            self._reference.folder, self._model, len(self._reference.pairs), seed
+        )
         both = np.concatenate([fresh.a, fresh.b])
         self.tokens += int(fresh.table.responses.lengths[both].sum())
         return self._method.label(fresh, self._w, lambda: rewards)

@@ -26,7 +26,7 @@ from pareto.errors import ConfigError, ObjectiveError
 from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.objectives import Objectives
 from pareto.study.config import json_schema, load_study
-from pareto.tasks.lab import Lab
+from pareto.tasks.lab import Lab, language
 
 TRAINING = TrainConfig(steps=400, batch_size=64, lr=3e-3)
 HALF = {"helpful": 0.5, "brief": 0.5}
@@ -323,6 +323,32 @@ def test_a_killed_cell_goes_on_in_its_scratch(small_lab: Lab, lab_reference: Pat
             assert (context.folder / "model.safetensors").read_bytes() == (
                 whole / "model.safetensors"
             ).read_bytes()
+
+
+def test_objects_in_memory_in_policies_out(small_lab: Lab, lab_reference: Path, tmp_path: Path):
+    """A text task: graded votes order the curriculum, weights of rows reach the loss."""
+    model, tokenizer = small_lab.load_reference(lab_reference, "cpu", "float32")
+    draw, rows = np.random.default_rng(0), []
+    for i in range(120):
+        words = language.response_text(small_lab.world.responses[draw.integers(27)]).split()
+        prompt = language.prompt_text(small_lab.world.prompts[i % 20])
+        a, b = " ".join(words), " ".join(words[:-2])
+        votes = {"brief": -1, "full": 1, "polite": int(draw.integers(-1, 2)) or None}
+        rows.append(
+            {"prompt": prompt, "response_a": a, "response_b": b, "preferences": votes, "weight": 1 + i % 2}
+        )
+    own = ScalarizedDPO(
+        loss=[{"name": "simpo"}, {"name": "sft", "weight": 0.1}],
+        procedure=Curry(stages=2),
+        training=TrainConfig(steps=4, batch_size=8, log_every=1),
+        adapter=LoRA(r=2, alpha=4),
+    )
+    weights = [{"brief": 0.5, "full": 0.3, "polite": 0.2}]
+    seen: list[Mapping[str, float]] = []
+    run = own.fit(model, tokenizer, rows, weights=weights, out=tmp_path / "run", callbacks=[seen.append])
+    assert run.weights.tolist() == [[0.5, 0.3, 0.2]]
+    assert [record.kind for record in run] == ["adapter"]
+    assert {"loss/simpo", "loss/sft", "ranking_accuracy", "round"} <= set(seen[-1])
 
 
 # ---------------------------------------------------------------------------------------------- plan and config

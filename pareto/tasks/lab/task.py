@@ -146,20 +146,19 @@ class Lab(Config):
         with np.load(folder / "enumerated.npz", allow_pickle=False) as z:
             return self.world.rewards()[:, pairs.table.prompt_of, z["reply"]].T
 
-    def fresh_pairs(
-        self, model: Any, tokenizer: Any, n: int, seed: int
-    ) -> tuple[PreferencePairs, np.ndarray]:
+    def fresh_pairs(self, folder: Path, model: Any, n: int, seed: int) -> tuple[PreferencePairs, np.ndarray]:
         """Pairs drawn from a policy on training prompts, for methods that train in rounds.
 
         Args:
+            folder: of the reference.
             model: the policy, on its device.
-            tokenizer: the reference's.
             n: how many.
             seed: of draws and labels.
 
         Returns:
             the pairs, labelled as the task's own are, and [n_responses, m] true rewards of their replies.
         """
+        tokenizer = language.make_tokenizer(self.world)
         logps, _ = self.enumerate(model, np.arange(self.prompts), tokenizer)
         config = self._pairs_config().model_copy(update={"n": n, "seed": seed})
         pairs, reply = sample_pairs(self.world, logps, tokenizer, self.objectives, config)

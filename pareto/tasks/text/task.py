@@ -43,6 +43,7 @@ from pareto.tasks import TASKS
 from pareto.tasks.protocol import Scores
 from pareto.tasks.text.baselines import baselines
 from pareto.tasks.text.data import SplitConfig, files_sha256, label
+from pareto.tasks.text.fresh import draw_pairs
 from pareto.tasks.text.objectives import TextObjectivesField
 from pareto.tasks.text.reference import (
     SFTConfig,
@@ -201,6 +202,12 @@ class Text(Config):
     def load_rewards(self, folder: Path) -> np.ndarray:
         """[n_responses, m] scores of the training responses, larger is better, NaN where the data give none."""
         return np.load(folder / "rewards.npy", allow_pickle=False)
+
+    def fresh_pairs(self, folder: Path, model: Any, n: int, seed: int) -> tuple[PreferencePairs, np.ndarray]:
+        """Pairs of a policy's replies to training prompts, scored by the rewards; see `draw_pairs`."""
+        tokenizer = self.load_reference(folder, "cpu", "float32")[1]
+        ids, prompts = self.load_pairs(folder).table.prompts, read_prompts(folder, "train")
+        return draw_pairs(model, tokenizer, prompts, ids, self.objectives, self.generation.sampling, n, seed)
 
     def score(
         self,
