@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=_count, metavar="N", help="cells at the same time; 0 runs them in this process"
     )
-    parser.add_argument("--engine", choices=("local", "ray"), help="where cells run")
+    parser.add_argument("--engine", choices=("local", "ray", "launched"), help="where cells run")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
     parser.add_argument("--status", action="store_true", help="show where the sweep in the folder stands")
     parser.add_argument(
@@ -61,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
     if args.status:
         return _show_status(folder)
     from pareto.cli._progress import watcher
+    from pareto.study.engines.launched import follows
 
+    if follows():  # the first process speaks for all
+        run_study(study, folder, workers=args.workers)
+        return 0
     with _stop_signals() as stop, watcher() as watch:
         outcome = run_study(study, folder, workers=args.workers, notify=watch, stop=stop)
     for line in summary(outcome):
@@ -90,6 +94,11 @@ def summary(outcome: Outcome) -> list[str]:
         lines.append(
             f"hypervolume {figures['hypervolume']:.4g}{span} against ref_point {point} ({front['ref_point_rule']})"
         )
+        if figures.get("hypervolume_selection") is not None:
+            lines.append(f"  {figures['hypervolume_selection']:.4g} on the units that choices rest on")
+    told = [r["facts"] for r in front.get("rounds", ()) if r["facts"].get("certificate") is not None]
+    if told:
+        lines.append(f"no weights are left at which a policy could gain more than {told[-1]['certificate']:.4g}")
     exact = front["exact"] or {}
     shown = [
         f"{name} {exact[name]:.3f}"

@@ -30,10 +30,7 @@ class Trackers:
     """
 
     def __init__(self, names: Sequence[Tracker], *, project: str, run: str, folder: Path | str) -> None:
-        for name in names:
-            found = importlib.util.find_spec(name)
-            if found is None or found.origin is None:  # a mere folder of that name is no package
-                raise MissingPackageError(name, name, f"the tracker {name!r}")
+        check_installed(names)
         self._makers = [_MAKERS[name] for name in dict.fromkeys(names)]
         self._about = project, run, Path(folder)
         self._open: list[Any] = []
@@ -62,6 +59,18 @@ class Trackers:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def check_installed(names: Sequence[Tracker]) -> None:
+    """Check that the packages of trackers are there.
+
+    Raises:
+        MissingPackageError: one is not, with its name.
+    """
+    for name in names:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a mere folder of that name is no package
+            raise MissingPackageError(name, name, f"the tracker {name!r}")
 
 
 def _tensorboard(project: str, run: str, folder: Path) -> Any:
