@@ -98,7 +98,9 @@ def summary(outcome: Outcome) -> list[str]:
             lines.append(f"  {figures['hypervolume_selection']:.4g} on the units that choices rest on")
     told = [r["facts"] for r in front.get("rounds", ()) if r["facts"].get("certificate") is not None]
     if told:
-        lines.append(f"no weights are left at which a policy could gain more than {told[-1]['certificate']:.4g}")
+        lines.append(
+            f"no weights are left at which a policy could gain more than {told[-1]['certificate']:.4g}"
+        )
     exact = front["exact"] or {}
     shown = [
         f"{name} {exact[name]:.3f}"

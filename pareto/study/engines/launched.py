@@ -119,7 +119,7 @@ def _meet(study: StudyConfig) -> Processes:
     from accelerate import PartialState
 
     state = PartialState(cpu=study.engine.device == "cpu", timeout=PATIENCE)
-    return join("ddp", torch.device(state.device))
+    return join("ddp", torch.device(str(state.device)))
 
 
 def _tell(processes: Processes, job: Mapping[str, Any] | None) -> None:
