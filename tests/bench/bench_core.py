@@ -391,11 +391,53 @@ def run_trl(rig, device, n_steps, gradient_file, *, compact, order):
         return probe.result(tokens_of(rig, order))
 
 
+def run_float64(rig, device, n_steps, gradient_file):
+    """The first gradient in double precision, norms included: which of the two programs is nearer to it?
+
+    Policy and reference are the same before the first step, so that every gap is zero and the loss is known.
+    """
+    import torch
+    import torch.nn.functional as F
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    from pareto.core.logps import make_scorer
+    from pareto.core.objective import Objective
+    from pareto.core.packing import pack
+    from pareto.core.step import backward
+
+    LlamaRMSNorm.forward = lambda self, x: (  # the library's own goes through float32
+        self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
+    )
+    model = llama(rig, device)
+    if rig.get("lora"):
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(**LORA))
+        same_adapter(model)
+    model = model.double().train()
+    scorer = make_scorer(model)
+    batch = batches_of(rig, n_steps)[0]
+    examples = np.column_stack([2 * batch, 2 * batch + 1])
+    rows = pack(table_of(rig, n_steps * BATCH), examples, pad_token_id=0, device=device)
+
+    def dpo(scored):
+        ratio = scored.logps - scored.logps.detach()
+        return -F.logsigmoid(BETA * (ratio[:, 0] - ratio[:, 1])), {}
+
+    loss, _ = backward(scorer, rows, torch.from_numpy(batch).to(device), Objective(dpo), divisor=BATCH)
+    if gradient_file is not None:
+        parts = [p.grad.flatten() for _, p in sorted(trainable(model).items())]
+        np.save(gradient_file, torch.cat(parts).cpu().numpy())
+    return {"losses": [float(loss)]}
+
+
 def run_cell(rig_name, program, device, n_steps, gradient_file):
     import torch
 
     torch.set_num_threads(2)
     rig = RIGS[rig_name]
+    if program == "float64":
+        return run_float64(rig, device, n_steps, gradient_file)
     name, _, suffix = program.partition("_unsorted")
     sort = program == name
     if name.startswith("pareto"):
@@ -418,6 +460,8 @@ def cells(rigs, alternations):
             if RIGS[rig].get("ragged"):
                 for program in ("trl_compact_unsorted", "pareto_unsorted", "pareto_unsorted_apart"):
                     yield rig, program, repeat, short
+    for rig in rigs:
+        yield rig, "float64", "0", short
     for rig in rigs:
         yield rig, "trl", "0", short
     for rig in rigs:
@@ -443,12 +487,8 @@ def measure(args):
             print(f"{path.stem} failed\n{done.stderr[-2000:]}", flush=True)
             continue
         path.write_text(lines[-1])
-        figures = json.loads(lines[-1])
-        print(
-            f"{path.stem}: {figures['gflop_per_step']:.1f} GFLOP, {figures['over_start_mb']:.0f} MB, "
-            f"{figures['cpu_s_per_step']:.2f} CPU s, {figures['wall_s_per_step']:.2f} s",
-            flush=True,
-        )
+        shown = ("gflop_per_step", "over_start_mb", "cpu_s_per_step", "wall_s_per_step")
+        print(path.stem, {k: round(v, 2) for k, v in json.loads(lines[-1]).items() if k in shown}, flush=True)
 
 
 def main():

@@ -90,10 +90,15 @@ def agreement(folder, rig, ours, theirs):
     n = min(len(a), len(b))
     apart = np.abs(a[:n] - b[:n])
     row = {"first_3": float(apart[:3].max()), "all": float(apart.max()), "n": n}
-    files = [folder / f"{rig}-{program}-0.npy" for program in ("pareto", "trl_compact")]
-    if all(f.exists() for f in files):
-        x, y = (np.load(f, allow_pickle=False).astype(np.float64) for f in files)
-        row["gradient"] = float(np.linalg.norm(x - y) / np.linalg.norm(y))
+    found = {}
+    for program in ("pareto", "trl_compact", "float64"):
+        path = folder / f"{rig}-{program}-0.npy"
+        if path.exists():
+            found[program] = np.load(path, allow_pickle=False).astype(np.float64)
+    for one, other in (("pareto", "trl_compact"), ("pareto", "float64"), ("trl_compact", "float64")):
+        if one in found and other in found and found[one].shape == found[other].shape:
+            apart = np.linalg.norm(found[one] - found[other]) / np.linalg.norm(found[other])
+            row[f"gradient {one} : {other}"] = float(apart)
     return row | {"losses_pareto": a[:n].tolist(), "losses_trl": b[:n].tolist()}
 
 
@@ -109,9 +114,10 @@ def targets(rigs):
         if "agreement" in facts:
             apart = facts["agreement"]
             yield "first 3 losses against TRL", rig, FIRST_3, True, apart["first_3"]
-            yield f"first {apart['n']} losses against TRL", rig, FIRST_20, True, apart["all"]
-            if "gradient" in apart:
-                yield "gradient of step 1, relative", rig, GRADIENT, True, apart["gradient"]
+            if apart["n"] >= 20:
+                yield "first 20 losses against TRL", rig, FIRST_20, True, apart["all"]
+            if (both := "gradient pareto : trl_compact") in apart:
+                yield "gradient of step 1 against TRL, relative", rig, GRADIENT, True, apart[both]
         for name, other in facts.get("ratios", {}).items():
             if not name.startswith("pareto / trl_compact"):
                 continue
@@ -222,16 +228,18 @@ def target_table(rows):
 
 
 def agreement_table(rigs):
+    gradients = ("pareto : trl_compact", "pareto : float64", "trl_compact : float64")
     lines = [
-        "| rig | largest difference of the first 3 losses | of all compared | steps compared | gradient of step 1, relative |",
-        "|---|---:|---:|---:|---:|",
+        "| rig | first 3 losses, largest difference | all compared | steps compared | gradient of step 1, relative: pareto to TRL "
+        "| pareto to float64 | TRL to float64 |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for rig, facts in rigs.items():
         row = facts.get("agreement")
         if row:
+            cells = [f"{row[k]:.1e}" if (k := f"gradient {name}") in row else "-" for name in gradients]
             lines.append(
-                f"| {TITLES[rig]} | {row['first_3']:.1e} | {row['all']:.1e} | {row['n']} | "
-                f"{row.get('gradient', float('nan')):.1e} |"
+                f"| {TITLES[rig]} | {row['first_3']:.1e} | {row['all']:.1e} | {row['n']} | {' | '.join(cells)} |"
             )
     return lines
 
@@ -239,6 +247,14 @@ def agreement_table(rigs):
 def page(facts):
     """bench.md."""
     where = facts["machine"]
+    shares = [
+        row["cpu_s_per_step"] / row["wall_s_per_step"] / where["threads"]
+        for rig in facts["cpu"].values()
+        for row in rig["programs"].values()
+    ]
+    counts = sorted({row["repeats"] for rig in facts["cpu"].values() for row in rig["programs"].values()})
+    repeats = " or ".join(map(str, counts))
+    low, high = min(shares, default=0.0), max(shares, default=0.0)
     versions = ", ".join(f"{n} {v}" for n, v in where["versions"].items())
     lines = [
         "# DPO training steps beside TRL",
@@ -251,7 +267,8 @@ def page(facts):
         f"Llama of 4 layers, hidden 256, 4 heads, feed-forward 1,024, untied; float32; {facts['batch']} pairs a step, prompts of "
         "128 and responses of 64 tokens unless said otherwise; fused AdamW at 1e-3, clipping at 1. Both programs start from the "
         'same weights and get the same token ids in the same batches, except where "random order" is said. Every cell is a '
-        "process of its own; repeats alternate between the programs; figures are medians over the repeats.",
+        "process of its own; repeats alternate between the programs; figures are medians over the repeats, of which there are "
+        f"{repeats}; a repeat is the median of its timed steps.",
         "",
         "- **GFLOP**: matrix products of forward and backward pass of the first step, as `torch.utils.flop_counter` sees them (it "
         "does not see attention on a CPU, in either program). The live reference pass of TRL is in it; ours, done once before, "
@@ -259,7 +276,8 @@ def page(facts):
         "- **MB over start**: highest resident memory while training minus resident memory when it began, freed memory given "
         "back first.",
         "- **Tokens** are those of the layout that nobody shares, each response with its prompt, the same for everyone.",
-        "- Other programs ran on the machine: wall times are noisy, CPU seconds (user and system, all threads) less so.",
+        f"- Other programs ran on the machine: the cells got between {low:.0%} and {high:.0%} of two cores, so wall times say "
+        "little. CPU seconds (user and system, all threads) are what to compare.",
         "",
         "## Targets",
         "",
