@@ -17,6 +17,7 @@ from pareto.report.further import further_intervals
 from pareto.report.growth import growth, job_of
 from pareto.report.measuring import unit_scores
 from pareto.report.reading import Run, finite
+from pareto.report.rounds import round_rows
 from pareto.report.samples import POLICIES, along_the_front, sample_rows
 from pareto.report.seeds import across_seeds
 from pareto.report.steering import steering
@@ -98,6 +99,7 @@ def _run_report(run: Run, name: str) -> RunReport:
         steps=_steps(objectives, rows),
         intervals={},
         growth=None,
+        rounds=round_rows(objectives, content.get("rounds") or []),
         seeds=seeds,
         samples=sample_rows(
             along_the_front(objectives, [p for p in rows if p.id in run.samples], POLICIES), run.samples

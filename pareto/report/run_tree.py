@@ -192,6 +192,27 @@ class StepRow:
 
 
 @dataclass(frozen=True)
+class RoundRow:
+    """Weights that were trained together, in a sweep whose weights depend on results.
+
+    Args:
+        weights: [k][m].
+        kept: how many of them were trained to the end.
+        gain: what they added to the selection split's hypervolume; None where that was not measured.
+        gain_se: standard error of `gain`.
+        certificate: before this round, the most that a policy could still gain at any weights, in utility.
+        expected_gain: what the first of them was expected to add.
+    """
+
+    weights: list[Vector]
+    kept: int
+    gain: float | None
+    gain_se: float | None
+    certificate: float | None
+    expected_gain: float | None
+
+
+@dataclass(frozen=True)
 class Reply:
     """One policy's reply to a prompt, with what rewards say of it where they are known."""
 
@@ -226,6 +247,7 @@ class RunReport:
         steps: what changes between neighbours, three objectives and more.
         intervals: 95 % intervals of further indicators, by name, where scores per unit are there.
         growth: hypervolume against cost, where that can be said.
+        rounds: how the weights were chosen, where that depended on results.
     """
 
     name: str
@@ -245,6 +267,7 @@ class RunReport:
     steps: list[StepRow]
     intervals: dict[str, Interval]
     growth: Growth | None
+    rounds: list[RoundRow]
     seeds: Seeds | None
     samples: list[SampleRow]
     quarantined: list[dict[str, Any]]

@@ -10,6 +10,7 @@ from pareto.report.markup import Markup, join, tag
 from pareto.report.measuring import objectives_of
 from pareto.report.parts import Column, facts, large, note, panel, section, table
 from pareto.report.policy_table import policy_table
+from pareto.report.rounds import rounds_table
 from pareto.report.tree import RunReport
 
 
@@ -27,6 +28,7 @@ def run_sections(r: int, run: RunReport, level: int) -> list[tuple[str, str, Mar
         ("steering", "Steering", _steering(r, run, objectives)),
         ("policies", "Policies", policy_table(r, run, objectives)),
         ("groups", "Groups", groups_table(r, run)),
+        ("rounds", "Rounds", rounds_table(run)),
         ("texts", "Texts", _texts(r, run)),
         ("seeds", "Seeds", _seeds(r, run, objectives)),
         ("excluded", "Excluded", _excluded(run)),
@@ -45,6 +47,7 @@ _TITLES = {
     "steering": "Requested weight, delivered value",
     "policies": "Policies",
     "groups": "Groups",
+    "rounds": "How the weights were chosen",
     "texts": "Texts along the front",
     "seeds": "Across seeds",
     "excluded": "Quarantined and failed",
