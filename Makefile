@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 INSTALL = $(BIN)/python -m pip install -qq --no-compile --no-input --disable-pip-version-check -c constraints.txt
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench-front reports clean
+.PHONY: demo test check bench-front bench-core reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pareto sweep configs/demo.yaml --out runs/demo
@@ -22,7 +22,13 @@ check: $(VENV)/.tested
 	$(BIN)/lint-imports
 
 bench-front: $(VENV)/.tested
-	for file in $(wildcard tests/bench/bench_front*.py tests/bench/bench_intervals.py); do $(BIN)/python $$file || exit 1; done
+	for file in $(wildcard tests/bench/bench_front*.py) tests/bench/bench_intervals.py tests/bench/bench_report.py tests/bench/bench_weights.py; do $(BIN)/python $$file || exit 1; done
+
+# Beside TRL, cell by cell: what is in reports/core/ already is not measured again.
+bench-core: $(VENV)/.tested
+	$(INSTALL) -e '.[bench]'
+	$(BIN)/python tests/bench/bench_core.py
+	$(BIN)/python tests/bench/bench_tokens.py
 
 # One folder under reports/ is one study: its config is run again (or resumed), what is committed of it is written anew.
 reports: $(VENV)/.installed
