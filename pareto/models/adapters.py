@@ -106,7 +106,24 @@ def save_policy(model: Any, folder: Path) -> str:
 
 
 def load_policy(reference: Any, folder: Path) -> Any:
-    """Load what `save_policy` wrote.
+    """Load a stored policy: what `save_policy` wrote, with action heads on it where there are any.
+
+    Args:
+        reference: a freshly loaded base model; it becomes part of the result.
+        folder: a policy's folder.
+
+    Raises:
+        ArtifactError: the folder holds neither an adapter nor a model, or heads that do not fit.
+    """
+    if (folder / "heads.json").exists():
+        from pareto.models.heads import load_mixed  # heads stand on the backbones of this file
+
+        return load_mixed(reference, folder)
+    return load_backbone(reference, folder)
+
+
+def load_backbone(reference: Any, folder: Path) -> Any:
+    """Load what `save_policy` wrote, and nothing that stands on it.
 
     Args:
         reference: a freshly loaded base model; it becomes part of the result.
