@@ -95,7 +95,7 @@ class ScalarizedDPO(Config):
         training: optimisation of every policy; with several rounds, of all of them together.
         adapter: LoRA or full fine-tuning.
 
-    Source: Zhou et al. (2024), Section 5, loss weighting; Rafailov et al. (2023), Eq. 4-7, for the optimum. beta 0.1 is
+    Source: Zhou et al. (2024), arXiv 2310.03708, loss weighting as a baseline; Rafailov et al. (2023), Eq. 4-7, for the optimum. beta 0.1 is
     the loss's own default.
     """
 

@@ -13,7 +13,7 @@ from pareto.core.procedures.rounds import RoundData, round_part, run_rounds
 
 
 @PROCEDURES.register(
-    "iterative", source="Yuan et al. (2024), Self-rewarding language models, arXiv 2401.10020, Section 2.4"
+    "iterative", source="Yuan et al. (2024), Self-rewarding language models, arXiv 2401.10020"
 )
 class Iterative(Procedure):
     """Train in rounds, each against the policy that the round before ended with.
@@ -28,7 +28,7 @@ class Iterative(Procedure):
         data: "parts" gives every round prompts of its own, "same" all pairs again, "fresh" new pairs sampled from the
             present policy and labelled by the task's rewards, where it has them.
 
-    Source: Yuan et al. (2024), Section 2.4, and Xu et al. (2023), arXiv 2312.16682. Differences: labels come from the
+    Source: Yuan et al. (2024), arXiv 2401.10020, its rounds of DPO. Differences: labels come from the
     task's rewards, not from the policy as a judge.
     """
 

@@ -11,7 +11,7 @@ from pareto.core.procedures.base import Job, Procedure
 from pareto.state.checkpoint import Checkpoints
 
 
-@PROCEDURES.register("plain", source="Rafailov et al. (2023), arXiv 2305.18290, Section 4")
+@PROCEDURES.register("plain", source="Rafailov et al. (2023), arXiv 2305.18290")
 class Plain(Procedure):
     """Minimise the loss once, all pairs together, against the fixed reference.
 

@@ -43,10 +43,10 @@ class TRDPO(Procedure):
     side by side, exact up to the policies that weigh less than 1e-7. With all weights trained it keeps two more copies.
 
     Args:
-        alpha: in (0, 1]. The paper has 0.5-0.6 for soft updates.
-        every: tau, optimiser steps between updates. The paper has 256-1024 for hard ones.
+        alpha: in (0, 1]. 0.6 as in TRL; 1 is the hard update.
+        every: tau, optimiser steps between updates. 512 as in TRL.
 
-    Source: Gorbatovski et al. (2024), Eq. 4-5; defaults 0.6 and 512 of TRL's `sync_ref_model`. Differences: none; TRL
+    Source: Gorbatovski et al. (2024), arXiv 2404.09656; form and defaults, 0.6 and 512, of TRL's `sync_ref_model`. Differences: none; TRL
     refuses adapters here.
     """
 
