@@ -187,12 +187,22 @@ class PolicySet:
                     f"a query picks a measured policy; method must be 'auto' with it, got {method!r}"
                 )
             return STEERERS.get("select")(self, None, at=at, **options)
-        return STEERERS.get(method)(self, self.check_weights(weights), **options)
+        outside = bool(options.get("extrapolate"))
+        return STEERERS.get(method)(self, self.check_weights(weights, extrapolate=outside), **options)
 
-    def check_weights(self, weights: Mapping[str, float] | Sequence[float] | None) -> np.ndarray:
-        """[m] float64 after checking that the weights are of the kind this run was made for."""
+    def check_weights(
+        self, weights: Mapping[str, float] | Sequence[float] | None, *, extrapolate: bool = False
+    ) -> np.ndarray:
+        """[m] float64 after checking that the weights are of the kind this run was made for.
+
+        Args:
+            weights: objective -> number, or [m].
+            extrapolate: weights that sum to 1 may lie outside the simplex; directions stay directions.
+        """
         vector = self._vector(weights)
-        return (simplex.check_direction if self.weights_kind == "direction" else simplex.check)(vector)
+        if self.weights_kind == "direction":
+            return simplex.check_direction(vector)
+        return (simplex.check_affine if extrapolate else simplex.check)(vector)
 
     def policy(self, which: int | str | PolicyRecord) -> Any:
         """Load a stored policy by position, id or record, after checking its files against their digests.
@@ -201,13 +211,22 @@ class PolicySet:
             ArtifactError: it has no files, or one is missing, changed, or a link.
         """
         record = which if isinstance(which, PolicyRecord) else self[which]
+        self.checked_folder(record)
+        return LOADERS.get(record.kind)(self, record)
+
+    def checked_folder(self, record: PolicyRecord) -> Path:
+        """Where a policy's files lie, after checking them against their digests.
+
+        Raises:
+            ArtifactError: it has no files, or one is missing, changed, or a link.
+        """
         if not record.files:
             raise ArtifactError(
                 f"policy {record.id!r} of {self.folder} has no files: only its values are known, so it cannot be run"
             )
         for name, sha256 in record.files.items():
             _check_file(self.folder, f"policies/{record.id}/{name}", sha256)
-        return LOADERS.get(record.kind)(self, record)
+        return self.folder / "policies" / record.id
 
     def to_frame(self) -> pandas.DataFrame:
         """A pandas table, one row per policy: id, kind, seed, weight_<objective>, <objective>."""

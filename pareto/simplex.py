@@ -38,6 +38,18 @@ def check(weights: Any) -> np.ndarray:
     return w
 
 
+def check_affine(weights: Any) -> np.ndarray:
+    """Return weights [m] as float64 after checking that they sum to 1; negative ones lie outside the simplex.
+
+    Raises:
+        SimplexError: not finite, or a sum that is not 1 within 1e-6.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    if w.ndim != 1 or not np.isfinite(w).all() or abs(w.sum() - 1.0) > TOLERANCE:
+        raise SimplexError(f"weights must be finite and sum to 1 within {TOLERANCE}; got {w.tolist()}")
+    return w
+
+
 def check_direction(direction: Any) -> np.ndarray:
     """Return a direction [m] or [n, m] as float64 after checking that every row has length 1.
 

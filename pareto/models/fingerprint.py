@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
 WHOLE_BYTES = 64 * 2**20
 ENDS_BYTES = 4 * 2**20
@@ -36,3 +38,22 @@ def model_fingerprint(source: str, revision: str | None = None) -> str:
                 file.seek(size - ENDS_BYTES)
                 h.update(file.read())
     return h.hexdigest()
+
+
+def tokenizer_fingerprint(tokenizer: Any) -> str:
+    """sha256 of what a tokenizer does: its vocabulary, special tokens, prompt format, and rules where they can be told.
+
+    Policies may be mixed token by token only where this agrees; equal sizes of vocabularies say nothing.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    told = {
+        "vocabulary": sorted(tokenizer.get_vocab().items()),
+        "special": {k: str(v) for k, v in sorted(tokenizer.special_tokens_map.items())},
+        "prompt_format": getattr(tokenizer, "init_kwargs", {}).get("prompt_format"),
+        "chat_template": getattr(tokenizer, "chat_template", None),
+        "rules": None if backend is None else backend.to_str(),
+    }
+    return hashlib.sha256(json.dumps(told, ensure_ascii=True, default=str).encode()).hexdigest()

@@ -1,18 +1,20 @@
 """Sampling replies: batched, cached, and the same whoever else is in the batch.
 
-Every row draws from a generator of its own, named by the seed, the prompt's tokens and how often that prompt came
-before; a batch is only a way to compute. (Between batch shapes the logits differ in their last bits; a draw that falls
-within those bits of a boundary may differ, and so may a greedy choice between equals.)
+Every row draws from a generator of its own, named by its seed, the prompt's tokens and how often that prompt came before
+with that seed and those coefficients; a batch is only a way to compute. (Between batch shapes the logits differ in their
+last bits; a draw that falls within those bits of a boundary may differ, and so may a greedy choice between equals.)
+The same prompt and seed under other coefficients draws the same numbers, so that replies differ by the policy alone.
+
+A model may be a mixture of policies (`pareto.models.mixing`): then each row has its coefficients.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +25,8 @@ from pareto import rng
 from pareto.config import Config
 from pareto.data.encode import encode_prompts
 from pareto.data.texts import Text
-from pareto.errors import DataError, NumericsError
+from pareto.errors import DataError, NumericsError, ShapeError
+from pareto.models.prefix_cache import PrefixCache, takes
 
 
 class Sampling(Config):
@@ -50,36 +53,77 @@ class Reply:
         text: without special tokens.
         ids: [n] int32 token ids, the end token included where there is one.
         ended: whether it ended by an end token, and not by running out of tokens.
+        logps: [n] float32, nats: log-probability of each token under the policy, before temperature and filters.
     """
 
     text: str
     ids: np.ndarray
     ended: bool
+    logps: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+
+
+class Drawn(NamedTuple):
+    """One token of one row, as it is drawn.
+
+    Args:
+        row: which prompt it belongs to.
+        id: the token.
+        logp: its log-probability under the policy, before temperature and filters, nats.
+    """
+
+    row: int
+    id: int
+    logp: float
 
 
 def generate(
-    model: Any, tokenizer: Any, prompts: Sequence[Text], sampling: Sampling, *, seed: int = 0
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Text],
+    sampling: Sampling,
+    *,
+    seed: int | Sequence[int] = 0,
+    coefficients: np.ndarray | None = None,
+    cache: PrefixCache | None = None,
 ) -> list[Reply]:
     """One reply per prompt.
 
     Args:
-        model: a causal model on its device.
+        model: a causal model on its device, or a mixture.
         tokenizer: its tokenizer.
         prompts: strings or chats.
         sampling: how to draw.
-        seed: of all draws.
+        seed: of all draws, or one for each prompt.
+        coefficients: [B, K] of a mixture, one row a prompt.
+        cache: of prompts that were read before.
 
     Raises:
         DataError: a prompt leaves no room for a reply within the model's positions.
         NumericsError: logits that are not finite.
+        ShapeError: not one seed, or not one row of coefficients, for each prompt.
     """
     ids = encode_prompts(tokenizer, prompts)
     ends = end_ids(model, tokenizer)
-    rows = generate_ids(model, ids, sampling, ends=ends, pad=tokenizer.pad_token_id or 0, seed=seed)
+    rows: list[list[int]] = [[] for _ in ids]
+    logps: list[list[float]] = [[] for _ in ids]
+    for drawn in draw_tokens(
+        model,
+        ids,
+        sampling,
+        ends=ends,
+        pad=tokenizer.pad_token_id or 0,
+        seed=seed,
+        coefficients=coefficients,
+        cache=cache,
+    ):
+        rows[drawn.row].append(drawn.id)
+        logps[drawn.row].append(drawn.logp)
     texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
     return [
-        Reply(text, np.array(row, dtype=np.int32), bool(row) and row[-1] in ends)
-        for text, row in zip(texts, rows)
+        Reply(
+            text, np.array(row, dtype=np.int32), bool(row) and row[-1] in ends, np.array(values, np.float32)
+        )
+        for text, row, values in zip(texts, rows, logps)
     ]
 
 
@@ -90,7 +134,6 @@ def end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(i) for i in (*listed, tokenizer.eos_token_id) if i is not None)
 
 
-@torch.no_grad()
 def generate_ids(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -98,27 +141,62 @@ def generate_ids(
     *,
     ends: frozenset[int],
     pad: int,
-    seed: int,
+    seed: int | Sequence[int],
 ) -> list[list[int]]:
-    """Token ids of one reply per prompt; see `generate`.
+    """Token ids of one reply per prompt; see `draw_tokens`."""
+    out: list[list[int]] = [[] for _ in prompts]
+    for drawn in draw_tokens(model, prompts, sampling, ends=ends, pad=pad, seed=seed):
+        out[drawn.row].append(drawn.id)
+    return out
+
+
+@torch.no_grad()
+def draw_tokens(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    ends: frozenset[int],
+    pad: int,
+    seed: int | Sequence[int],
+    coefficients: np.ndarray | None = None,
+    cache: PrefixCache | None = None,
+) -> Iterator[Drawn]:
+    """Draw replies token by token, batch after batch; within a batch all rows take a step before any takes the next.
 
     Args:
-        model: a causal model on its device; switched to evaluation mode while it runs.
+        model: a causal model on its device, or a mixture; switched to evaluation mode while it runs.
         prompts: token ids, at least one each.
         sampling: how to draw.
         ends: tokens that end a reply.
         pad: any valid token id.
-        seed: of all draws.
+        seed: of all draws, or one for each prompt.
+        coefficients: [B, K] of a mixture, one row a prompt.
+        cache: of prompts that were read before.
+
+    Raises:
+        DataError: a prompt leaves no room for a reply within the model's positions.
+        NumericsError: logits that are not finite.
+        ShapeError: not one seed, or not one row of coefficients, for each prompt.
     """
+    seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+    rows = None if coefficients is None else np.asarray(coefficients, dtype=np.float64) + 0.0  # no -0.0
+    for what, given in (("seed", seeds), ("row of coefficients", rows)):
+        if given is not None and len(given) != len(prompts):
+            raise ShapeError(f"expected one {what} for each of {len(prompts)} prompts; got {len(given)}")
     room = _room(model, prompts, sampling.max_new_tokens)
-    draws = _draws(prompts, sampling.max_new_tokens, seed)
-    out: list[list[int]] = [[] for _ in prompts]
+    draws = _draws(prompts, sampling.max_new_tokens, seeds, rows)
+    lengths = takes(model, "position_ids")
+    groups = None if rows is None or getattr(model, "per_row", True) else [row.tobytes() for row in rows]
     was_training = model.training
     model.eval()
-    for batch in _batches(prompts, sampling.batch_size, mixed_lengths=_takes(model, "position_ids")):
-        _decode(model, batch, prompts, draws, room, sampling, ends, pad, out)
-    model.train(was_training)
-    return out
+    try:
+        for batch in _batches(prompts, sampling.batch_size, mixed_lengths=lengths, groups=groups):
+            some = None if rows is None else torch.from_numpy(rows[batch])
+            decoder = _Decoder(model, [prompts[i] for i in batch], pad, some, cache)
+            yield from _decode(decoder, batch, draws, room, sampling, ends)
+    finally:
+        model.train(was_training)
 
 
 def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
@@ -154,7 +232,14 @@ def choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
 class _Decoder:
     """The next token's logits of a batch, with whatever cache the model keeps."""
 
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], pad: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        pad: int,
+        coefficients: Tensor | None = None,
+        prefixes: PrefixCache | None = None,
+    ) -> None:
         device = next(model.parameters()).device
         width = max(map(len, prompts))
         ids = np.full((len(prompts), width), pad, dtype=np.int64)
@@ -162,10 +247,10 @@ class _Decoder:
         for row, prompt in enumerate(prompts):
             ids[row, width - len(prompt) :] = prompt
             mask[row, width - len(prompt) :] = 1
-        self.model, self.device = model, device
+        self.model, self.device, self.coefficients = model, device, coefficients
         self.ids, self.mask = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-        self.cache: Any = None
-        self.positions = _takes(model, "position_ids")
+        self.cache: Any = None if prefixes is None else prefixes.read(model, prompts, coefficients)
+        self.positions = takes(model, "position_ids")
 
     def logits(self) -> Tensor:
         """[B, V] of the next token."""
@@ -176,6 +261,8 @@ class _Decoder:
             positions = positions[:, -1:]
         if self.positions:
             inputs["position_ids"] = positions
+        if self.coefficients is not None:
+            inputs["coefficients"] = self.coefficients
         out = self.model(**inputs)
         self.cache = getattr(out, "past_key_values", None)  # models without one read the whole row again
         return out.logits[:, -1]
@@ -185,55 +272,63 @@ class _Decoder:
         self.ids = torch.cat([self.ids, tokens[:, None]], dim=1)
         self.mask = torch.cat([self.mask, torch.ones_like(tokens)[:, None]], dim=1)
 
-    def keep(self, rows: Tensor) -> bool:
+    def keep(self, rows: list[int]) -> bool:
         """Go on with some rows only; False where the cache cannot be cut."""
         if self.cache is not None and not hasattr(self.cache, "batch_select_indices"):
             return False
+        kept = torch.tensor(rows, device=self.device)
         if self.cache is not None:
-            self.cache.batch_select_indices(rows)
-        self.ids, self.mask = self.ids[rows], self.mask[rows]
+            copies = torch.arange(getattr(self.model, "copies", 1), device=self.device)
+            self.cache.batch_select_indices((copies[:, None] * len(self.ids) + kept).flatten())
+        self.ids, self.mask = self.ids[kept], self.mask[kept]
+        if self.coefficients is not None:
+            self.coefficients = self.coefficients[rows]
         return True
 
 
 def _decode(
-    model: Any,
+    decoder: _Decoder,
     batch: Sequence[int],
-    prompts: Sequence[Sequence[int]],
     draws: np.ndarray,
     room: Sequence[int],
     sampling: Sampling,
     ends: frozenset[int],
-    pad: int,
-    out: list[list[int]],
-) -> None:
-    """Write the replies of one batch into `out`; rows that are done leave when half of the rows are."""
-    decoder = _Decoder(model, [prompts[i] for i in batch], pad)
+) -> Iterator[Drawn]:
+    """Draw the replies of one batch; rows that are done leave when half of the rows are."""
     rows = list(batch)
     done = [False] * len(rows)
     for step in range(sampling.max_new_tokens):
         u = torch.from_numpy(draws[rows, step]).to(decoder.device)
-        tokens = choose(decoder.logits(), u, sampling)
-        for at, (i, token) in enumerate(zip(rows, tokens.tolist())):
+        logits = decoder.logits()
+        tokens = choose(logits, u, sampling)
+        logps = logits.gather(-1, tokens[:, None])[:, 0].float() - logits.float().logsumexp(-1)
+        for at, (i, token, logp) in enumerate(zip(rows, tokens.tolist(), logps.tolist())):
             if not done[at]:
-                out[i].append(token)
-                done[at] = token in ends or len(out[i]) >= room[i]
+                yield Drawn(i, token, logp)
+                done[at] = token in ends or step + 1 >= room[i]
         if all(done):
             return
         decoder.append(tokens)
         if 2 * sum(done) >= len(done):
             left = [at for at, finished in enumerate(done) if not finished]
-            if decoder.keep(torch.tensor(left, device=decoder.device)):
+            if decoder.keep(left):
                 rows, done = [rows[at] for at in left], [False] * len(left)
 
 
-def _draws(prompts: Sequence[Sequence[int]], n: int, seed: int) -> np.ndarray:
-    """[B, n] float64: a row's numbers depend on the seed, its prompt, and how often that prompt came before."""
-    seen: Counter[str] = Counter()
+def _draws(
+    prompts: Sequence[Sequence[int]], n: int, seeds: Sequence[int], coefficients: np.ndarray | None
+) -> np.ndarray:
+    """[B, n] float64: a row's numbers depend on its seed, its prompt, and how often that pair came before.
+
+    Rows with other coefficients are other requests: they do not count, so that neither changes the other's numbers.
+    """
+    seen: Counter[tuple[int, str, bytes]] = Counter()
     rows = []
-    for prompt in prompts:
+    for i, (prompt, seed) in enumerate(zip(prompts, seeds)):
         name = hashlib.sha256(np.asarray(prompt, dtype=np.int64).tobytes()).hexdigest()
-        rows.append(rng.generator("generate", seed, name, seen[name]).random(n))
-        seen[name] += 1
+        row = (seed, name, b"" if coefficients is None else coefficients[i].tobytes())
+        rows.append(rng.generator("generate", seed, name, seen[row]).random(n))
+        seen[row] += 1
     return np.array(rows).reshape(len(prompts), n)
 
 
@@ -248,20 +343,27 @@ def _room(model: Any, prompts: Sequence[Sequence[int]], wanted: int) -> list[int
     return [min(wanted, limit - len(p)) for p in prompts]
 
 
-def _batches(prompts: Sequence[Sequence[int]], size: int, *, mixed_lengths: bool) -> list[list[int]]:
-    """Prompt indices in batches of similar lengths, or of equal lengths for models that cannot tell where a row starts."""
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+def _batches(
+    prompts: Sequence[Sequence[int]],
+    size: int,
+    *,
+    mixed_lengths: bool,
+    groups: Sequence[bytes] | None = None,
+) -> list[list[int]]:
+    """Prompt indices in batches of similar lengths.
+
+    Lengths are equal for models that cannot tell where a row starts, and so are groups where they are given.
+    """
+
+    def kind(i: int) -> tuple[bytes, int]:
+        return (groups[i] if groups else b"", 0 if mixed_lengths else len(prompts[i]))
+
+    order = sorted(range(len(prompts)), key=lambda i: (groups[i] if groups else b"", len(prompts[i])))
     batches: list[list[int]] = []
     for i in order:
         last = batches[-1] if batches else None
-        fits = last is not None and len(last) < size
-        if last is not None and fits and (mixed_lengths or len(prompts[last[0]]) == len(prompts[i])):
+        if last is not None and len(last) < size and kind(last[0]) == kind(i):
             last.append(i)
         else:
             batches.append([i])
     return batches
-
-
-def _takes(model: Any, argument: str) -> bool:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return argument in inspect.signature(base.forward).parameters

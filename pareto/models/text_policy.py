@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from pareto.data.encode import encode_prompts, encode_responses
 from pareto.data.pairs import Ragged, ResponseTable
 from pareto.data.texts import Text
 from pareto.errors import ShapeError
-from pareto.models.generate import Sampling, generate
+from pareto.models.generate import Reply, Sampling, generate
+from pareto.models.prefix_cache import PrefixCache
+from pareto.models.streaming import Piece, stream
 from pareto.objectives import Objectives
 
 
@@ -33,13 +35,35 @@ class TransformersPolicy:
         prompts: Sequence[Text],
         *,
         max_new_tokens: int = 64,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         temperature: float = 1.0,
         top_p: float = 1.0,
     ) -> list[str]:
         """One reply per prompt; the reply to a prompt does not depend on its neighbours in the batch."""
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=float(temperature), top_p=float(top_p))
-        return [reply.text for reply in generate(self.model, self.tokenizer, prompts, sampling, seed=seed)]
+        return [reply.text for reply in self.replies(prompts, sampling, seed=seed)]
+
+    def replies(
+        self,
+        prompts: Sequence[Text],
+        sampling: Sampling,
+        *,
+        seed: int | Sequence[int] = 0,
+        cache: PrefixCache | None = None,
+    ) -> list[Reply]:
+        """Replies with their tokens and log-probabilities; see `pareto.models.generate.generate`."""
+        return generate(self.model, self.tokenizer, prompts, sampling, seed=seed, cache=cache)
+
+    def stream(
+        self,
+        prompts: Sequence[Text],
+        sampling: Sampling,
+        *,
+        seed: int | Sequence[int] = 0,
+        cache: PrefixCache | None = None,
+    ) -> Iterator[Piece]:
+        """Pieces of the replies as they are drawn; those of a row, put together, are the text that `generate` gives."""
+        return stream(self.model, self.tokenizer, prompts, sampling, seed=seed, cache=cache)
 
     def logps(self, prompts: Sequence[Text], responses: Sequence[Text]) -> np.ndarray:
         """[B] float64, nats: log-probability of each response, its end token included, given its prompt.

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from pareto.data.encode import encode_prompts
-from pareto.errors import DataError, NumericsError
+from pareto.errors import DataError, NumericsError, ShapeError
 from pareto.models.generate import Sampling, choose, end_ids, generate, generate_ids
+from pareto.models.streaming import _Growing, stream
 from tests.models import tiny
 
 
@@ -175,3 +176,65 @@ def test_models_without_position_ids_or_cache_read_equal_lengths_and_whole_rows(
 
 def test_nothing_to_generate(model):
     assert generate(model, tiny.tokenizer(), [], Sampling()) == []
+
+
+def test_every_prompt_may_have_a_seed_of_its_own(model):
+    prompts = ["the cat", "rain", "the cat"]
+    sampling = Sampling(max_new_tokens=12)
+    got = ids_of(model, prompts, sampling, seed=[5, 6, 7])
+    assert got == [ids_of(model, [p], sampling, seed=s)[0] for p, s in zip(prompts, (5, 6, 7))]
+    with pytest.raises(ShapeError, match="one seed for each of 3 prompts; got 2"):
+        ids_of(model, prompts, sampling, seed=[1, 2])
+
+
+def test_log_probabilities_are_the_models_own_before_temperature_and_filters(model):
+    sampling = Sampling(max_new_tokens=10, temperature=0.7, top_p=0.9)
+    for reply, prompt in zip(
+        generate(model, tiny.tokenizer(), tiny.PROMPTS, sampling),
+        encode_prompts(tiny.tokenizer(), tiny.PROMPTS),
+    ):
+        ids = torch.tensor([[*prompt, *reply.ids.tolist()]])
+        with torch.no_grad():
+            logps = model(input_ids=ids).logits[0].double().log_softmax(-1)
+        want = [float(logps[len(prompt) - 1 + i, t]) for i, t in enumerate(reply.ids)]
+        np.testing.assert_allclose(reply.logps, want, atol=1e-4)
+
+
+def test_pieces_put_together_are_the_reply(model):
+    tokenizer, sampling = tiny.tokenizer(), Sampling(max_new_tokens=20)
+    replies = generate(model, tokenizer, tiny.PROMPTS, sampling, seed=2)
+    texts, ids, ends = ["" for _ in replies], [[] for _ in replies], [None for _ in replies]
+    for piece in stream(model, tokenizer, tiny.PROMPTS, sampling, seed=2):
+        assert ends[piece.row] is None
+        texts[piece.row] += piece.text
+        ids[piece.row].append(piece.id)
+        ends[piece.row] = piece.end
+    assert texts == [r.text for r in replies]
+    assert ids == [r.ids.tolist() for r in replies]
+    assert ends == ["stop" if r.ended else "length" for r in replies]
+
+
+def test_half_a_character_is_held_back():
+    text = _Growing(tiny.tokenizer())
+    ids = tiny.tokenizer()("né", add_special_tokens=False)["input_ids"]
+    pieces = [text.add(i, last=False) for i in ids]
+    assert "".join(pieces) == "né"
+    assert all("\ufffd" not in p for p in pieces)
+    assert len(ids) > 2  # é is two bytes here
+    assert "" in pieces
+    half = _Growing(tiny.tokenizer())
+    assert half.add(ids[0], last=False) == "n"
+    assert half.add(ids[1], last=True) == "\ufffd"  # nothing more comes
+
+
+def test_closing_a_stream_ends_the_work(model):
+    calls = []
+    handle = model.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        pieces = stream(model, tiny.tokenizer(), ["the cat"], Sampling(max_new_tokens=20))
+        next(pieces)
+        pieces.close()
+    finally:
+        handle.remove()
+    assert len(calls) == 1
+    assert not model.training
