@@ -119,7 +119,7 @@ def test_marked_examples_say_the_same_words():
     for row, marked_row, owner in zip(EXAMPLES, examples, OWNER):
         for i, j in zip(row.tolist(), marked_row.tolist()):
             assert (marked.responses[j] == own.responses[i]).all()
-            got, want = marked.prompts[marked.prompt_of[j]], own.prompts[own.prompt_of[i]]
+            got, want = marked.prompts[int(marked.prompt_of[j])], own.prompts[int(own.prompt_of[i])]
             assert (got % 1000 == want).all()
             assert (got // 1000).tolist() == [owner + 1] + [0] * (len(want) - 1)
     assert len(marked.prompts) == 5  # prompt 0 twice, prompts 1, 2 and 3 once each
@@ -198,7 +198,7 @@ def test_gradients_are_those_of_a_plain_computation(form):
     for row, owner in zip(EXAMPLES, OWNER):
         logps = []
         for i in row.tolist():
-            prompt, response = own.prompts[own.prompt_of[i]], own.responses[i]
+            prompt, response = own.prompts[int(own.prompt_of[i])], own.responses[i]
             ids = torch.from_numpy(np.concatenate([prompt, response]).astype(np.int64))[None]
             states = plain.model(input_ids=ids).last_hidden_state[0, len(prompt) - 1 : -1]
             logits = torch.stack([head(states) for head in plain.lm_head.heads])[owner]
