@@ -17,6 +17,7 @@ _SHELVES = {
     "indicators": "pareto.front:INDICATORS",
     "losses": "pareto.core.losses:LOSSES",
     "methods": "pareto.methods:METHODS",
+    "procedures": "pareto.core.procedures:PROCEDURES",
     "steering": "pareto.policy_set:STEERERS",
     "tasks": "pareto.tasks:TASKS",
     "weights": "pareto.study.weights:WEIGHTS",

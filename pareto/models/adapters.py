@@ -97,6 +97,10 @@ def save_policy(model: Any, folder: Path) -> str:
         for config in model.peft_config.values():
             # The run folder knows its base; a path of this machine helps nobody, and None would make PEFT fill one in.
             config.base_model_name_or_path = ""
+            if isinstance(config.target_modules, set):
+                config.target_modules = sorted(
+                    config.target_modules
+                )  # a set has another order in every process
         model.save_pretrained(folder, safe_serialization=True)
         (folder / "README.md").unlink(missing_ok=True)  # an empty model-card template
         return "adapter"

@@ -162,3 +162,11 @@ def test_training_goes_on_where_a_stored_policy_stands(adapter, base, tmp_path):
     again = reattach(reference(base), tmp_path)
     torch.testing.assert_close(logits(again), want)
     assert {n for n, p in again.named_parameters() if p.requires_grad} == names
+
+
+def test_an_adapters_config_has_one_order_in_every_process(base, tmp_path):
+    save_policy(
+        attach(reference(base), LoRA(r=2, targets=("v_proj", "q_proj", "o_proj", "k_proj")), seed=0), tmp_path
+    )
+    stored = json.loads((tmp_path / "adapter_config.json").read_text())["target_modules"]
+    assert stored == ["k_proj", "o_proj", "q_proj", "v_proj"]
