@@ -13,6 +13,7 @@ import numpy as np
 
 from pareto import simplex
 from pareto.errors import ShapeError
+from pareto.rng import derive_seed
 
 from ..streams import Streams
 from .encoding import feature, present
@@ -56,14 +57,14 @@ class Random(Rule):
 
     Args:
         cloud_share: [n] p of each copy.
-        seed: of the choices; copy i uses the stream seed + i.
+        seed: of the choices; its streams are not those of an environment with the same seed.
 
     Source: the "random-p" of Yang, Wen, Zhang, Tang (2025), section 5.
     """
 
     def __init__(self, cloud_share: np.ndarray, seed: int) -> None:
         self._cloud_share = np.asarray(cloud_share, dtype=np.float64)
-        self._streams = Streams(range(seed, seed + len(self._cloud_share)))
+        self._streams = Streams(derive_seed("random rule", seed, i) for i in range(len(self._cloud_share)))
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Throw two coins per copy."""
