@@ -45,8 +45,8 @@ def _undominated(
 ) -> np.ndarray:
     """Keep what no other policy, finished or not, beats in every objective with the wanted probability.
 
-    Probabilities come from resampled units, the same for both, or from the standard errors where units differ. Of two
-    candidates that beat each other nobody can stop both: a policy is only beaten by one with the larger mean.
+    Probabilities come from resampled units, the same for both, or from the standard errors where units differ. They are
+    above one half, so two candidates never stop each other.
     """
     n = len(candidates.weights)
     values = np.concatenate([candidates.values, others.values])
@@ -57,5 +57,4 @@ def _undominated(
         spread = np.sqrt(np.concatenate([candidates.variances, others.variances]))
         means = values + spread * draw.standard_normal((400, *values.shape))
     better = (means[:, None, :, :] > means[:, :n, None, :]).all(axis=-1).mean(axis=0)  # [n, others]
-    above = (values[None] >= values[:n, None]).all(axis=-1)
-    return ~((better >= config.confidence) & above).any(axis=1)
+    return ~(better >= config.confidence).any(axis=1)

@@ -117,6 +117,8 @@ def test_scale_divides_by_the_ranges_of_the_corners(study: Any, tmp_path: Path) 
     want /= want.sum(axis=1, keepdims=True)
     assert weights_of(front)[2:] == pytest.approx(want[:, 0], abs=1e-4)
     np.testing.assert_allclose(unscaled(scaled(preferences, ranges), ranges), preferences)
+    # an objective with three times the range needs a third of the weight
+    np.testing.assert_allclose(scaled(np.array([[0.5, 0.5]]), np.array([1.0, 3.0])), [[0.75, 0.25]])
 
 
 def test_warm_starts_need_the_nearest_finished_policy_and_cost_their_share(
