@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pareto.cli._numbers import named_numbers, written
 from pareto.errors import UsageError
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 HELP = "text under given weights, or under the measured policy that meets a constraint"
 EXAMPLES = """examples:
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --prompt 'How do I stay safe online?'
-  pareto steer runs/demo --at 'helpful >= 0.6, max brief'"""
+  pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method soup --prompt 'How do I stay safe online?'
+  pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method mod --option divergence=forward_kl
+  pareto steer runs/demo --at 'helpful >= 0.6, max brief'
+
+methods: auto (a policy made for these weights, else the exact mixture, else the nearest; says which), soup (exact mixture of
+the corner policies' updates), mod (their next-token distributions mixed), factor_averaging, nearest"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--at", metavar="QUERY", help="such as 'a >= 0.6, max b', on measured values")
     parser.add_argument(
         "--method", default="auto", help="how to serve the weights; see `pareto list steering`"
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the method, such as among=all or divergence=jsd; may be repeated",
+    )
+    parser.add_argument(
+        "--extrapolate", action="store_true", help="allow weights outside the simplex (soup, mod)"
     )
     parser.add_argument(
         "--prompt",
@@ -50,14 +65,15 @@ def run(args: argparse.Namespace) -> int:
 
     loaded = load(args.folder)
     record = _record(loaded, args)
-    policy = loaded.steer(args.weights, at=args.at, method=args.method)
+    options = _options(args)
+    policy = loaded.steer(args.weights, at=args.at, method=args.method, **options)
     if not isinstance(policy, TextPolicy):
         raise UsageError(
             f"the policies of {args.folder} act in an environment and write no text; use them from Python: "
             "pareto.load(...).steer(...).act(observation)"
         )
     used = args.weights if args.weights is not None else record.weights
-    print(f"weights: {'none' if used is None else written(dict(used))} (method {args.method})")
+    print(f"weights: {'none' if used is None else written(dict(used))} ({_method(loaded, args, policy)})")
     print(f"nearest measured: {record.id}, {written(dict(record.values))}")
     prompts = args.prompt or [_kept_prompt(loaded, record)]
     replies = policy.generate(
@@ -68,6 +84,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """Options of the method; what reads as JSON is that, anything else a word."""
+    options: dict[str, Any] = {"extrapolate": True} if args.extrapolate else {}
+    for text in args.option:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()) or name in options:
+            raise UsageError(f"expected --option NAME=VALUE, each name once; got {text!r}")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def _method(loaded: PolicySet, args: argparse.Namespace, policy: Any) -> str:
+    """What serves the weights, and for `auto` why."""
+    what = f"method {args.method}"
+    if args.method == "auto" and args.weights is not None:
+        from pareto.steer.auto import choose
+
+        weights = loaded.check_weights(args.weights, extrapolate=args.extrapolate)
+        choice = choose(loaded, weights, extrapolate=args.extrapolate)
+        what += f", {choice.method}: {choice.why}"
+    describe = getattr(policy, "describe", None)
+    return f"{what}; {describe()}" if describe is not None else what
+
+
 def _record(loaded: PolicySet, args: argparse.Namespace) -> PolicyRecord:
     """The measured policy nearest to what was asked."""
     from pareto.steer.nearest import nearest_record
@@ -75,7 +118,7 @@ def _record(loaded: PolicySet, args: argparse.Namespace) -> PolicyRecord:
 
     if args.at is not None:
         return select_record(loaded, parse_query(args.at, loaded.objectives))
-    return nearest_record(loaded, loaded.check_weights(args.weights))
+    return nearest_record(loaded, loaded.check_weights(args.weights, extrapolate=args.extrapolate))
 
 
 def _kept_prompt(loaded: PolicySet, record: PolicyRecord) -> str:

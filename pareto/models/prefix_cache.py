@@ -156,7 +156,7 @@ def _forward(model: Any, tokens: list[int], start: int, known: Layers, coefficie
     if coefficients is not None:
         inputs["coefficients"] = coefficients[None]
     cache = model(**inputs).past_key_values
-    layers = getattr(cache, "layers", None)
+    layers = getattr(cache, "layers", [])
     plain = type(cache) is DynamicCache and layers and all(
         type(layer).__name__ == "DynamicLayer" and layer.keys.shape[-2] == stop for layer in layers
     )  # fmt: skip

@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pareto.errors import SimplexError, UsageError
 from pareto.policy_set import STEERERS, PolicySet
+from pareto.steer.members import SAME, barycentric, chosen_records, why_not
 from pareto.steer.nearest import nearest
+from pareto.steer.soup import soup
 
 
-@STEERERS.register("auto", source="this suite: a policy that was measured, before one that was not")
-def auto(run: PolicySet, weights: np.ndarray, **options: Any) -> Any:
-    """Serve the weights in the best way the run allows: the nearest measured policy.
+@dataclass(frozen=True)
+class Choice:
+    """A steering method and the reason for it.
+
+    Args:
+        method: "soup" or "nearest".
+        why: in words.
+    """
+
+    method: str
+    why: str
+
+
+def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) -> Choice:
+    """Say what `auto` serves, without loading a model.
 
     Args:
         run: the policy set.
         weights: [m], checked.
-        options: passed on.
+        extrapolate: whether weights outside the simplex were asked for.
     """
-    return nearest(run, weights, **options)
+    distance = np.linalg.norm(run.weights - weights, axis=1)
+    if (distance <= SAME).any():
+        return Choice("nearest", "a policy was made for exactly these weights")
+    try:
+        among = chosen_records(run, "corners" if extrapolate else "all")
+        points = np.array([run.objectives.vector(r.weights or {}) for r in among])
+        barycentric(points, weights, extrapolate=extrapolate)
+    except (UsageError, SimplexError) as error:
+        return Choice("nearest", str(error))
+    reason = why_not(run, among)
+    if reason is not None:
+        return Choice("nearest", reason)
+    return Choice("soup", "the exact mixture of the nearest measured policies around the weights")
+
+
+@STEERERS.register(
+    "auto", source="this suite: what was measured, then what can be mixed exactly, then what is nearest"
+)
+def auto(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False, **options: Any) -> Any:
+    """Serve the weights in the best way the run allows; `pareto.steer.auto.choose` says which and why.
+
+    A policy that was made for exactly these weights is served as it was measured. Else the exact mixture (`soup`) of the
+    nearest measured policies around the weights, which meets every measured policy where its weights are asked for. Else,
+    where the policies cannot be mixed, the nearest one.
+
+    Args:
+        run: the policy set.
+        weights: [m], checked.
+        extrapolate: weights may lie outside the simplex; then the corners are mixed.
+        options: of the method that is chosen.
+    """
+    choice = choose(run, weights, extrapolate=extrapolate)
+    if choice.method == "nearest":
+        return nearest(run, weights, **options)
+    if extrapolate:
+        return soup(run, weights, extrapolate=True, **options)
+    return soup(run, weights, among="all", **options)

@@ -37,7 +37,7 @@ def test_weights_in_text_out(pareto, folder):
     )  # fmt: skip
     assert code == 0
     assert out == (
-        "weights: helpful=0.7, tokens=0.3 (method auto)\n"
+        "weights: helpful=0.7, tokens=0.3 (method auto, nearest: policy 'a' is of kind 'fake', which has no exact mixture)\n"
         "nearest measured: b, helpful=2, tokens=4\n"
         "\n> Hi\nb says 'Hi' (9, 3, 0.5)\n"
         "\n> Ho\nb says 'Ho' (9, 3, 0.5)\n"
