@@ -85,3 +85,10 @@ def test_samples_are_uniform_on_the_simplex():
     np.testing.assert_allclose(
         points.var(0), 2 / 36, atol=0.002
     )  # Dirichlet(1, 1, 1): (m - 1) / (m^2 (m + 1))
+
+
+def test_affine_weights_may_be_negative_but_sum_to_one():
+    assert simplex.check_affine([1.5, -0.5]).tolist() == [1.5, -0.5]
+    for bad in ([1.5, -0.4], [np.nan, 1.0], [[1.0, 0.0]]):
+        with pytest.raises(SimplexError, match="must be finite and sum to 1"):
+            simplex.check_affine(bad)

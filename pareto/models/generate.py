@@ -179,7 +179,7 @@ def draw_tokens(
         NumericsError: logits that are not finite.
         ShapeError: not one seed, or not one row of coefficients, for each prompt.
     """
-    seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
+    seeds = [seed] * len(prompts) if isinstance(seed, int | np.integer) else list(seed)
     rows = None if coefficients is None else np.asarray(coefficients, dtype=np.float64) + 0.0  # no -0.0
     for what, given in (("seed", seeds), ("row of coefficients", rows)):
         if given is not None and len(given) != len(prompts):

@@ -122,12 +122,12 @@ class MixedPolicy:
         seed: int | Sequence[int] = 0,
         cache: PrefixCache | None = None,
     ) -> Iterator[Piece]:
-        """Pieces of the replies as they are drawn; the policy does nothing else until the iterator ends or is closed."""
+        """Pieces of the replies as they are drawn; several streams, and calls between, do not disturb each other."""
         rows = self.rows(weights, len(prompts))
-        with self.model.among(rows):
-            yield from stream(
-                self.model, self.tokenizer, prompts, sampling, seed=seed, coefficients=rows, cache=cache
-            )
+        # not `among`: that is a state of the model, and other calls may come between two pieces
+        return stream(
+            self.model, self.tokenizer, prompts, sampling, seed=seed, coefficients=rows, cache=cache
+        )
 
     def logps(
         self, prompts: Sequence[Text], responses: Sequence[Text], *, weights: Weights | None = None

@@ -10,8 +10,6 @@ import numpy as np
 from pareto.errors import SimplexError, UsageError
 from pareto.policy_set import STEERERS, PolicySet
 from pareto.steer.members import SAME, barycentric, chosen_records, why_not
-from pareto.steer.nearest import nearest
-from pareto.steer.soup import soup
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Choice:
     """A steering method and the reason for it.
 
     Args:
-        method: "soup" or "nearest".
+        method: "soup", "heads" or "nearest".
         why: in words.
     """
 
@@ -38,6 +36,8 @@ def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) ->
     distance = np.linalg.norm(run.weights - weights, axis=1)
     if (distance <= SAME).any():
         return Choice("nearest", "a policy was made for exactly these weights")
+    if {r.kind for r in run if r.weights is not None} == {"heads"} and not extrapolate:
+        return Choice("heads", "the heads of one backbone, mixed")
     try:
         among = chosen_records(run, "corners" if extrapolate else "all")
         points = np.array([run.objectives.vector(r.weights or {}) for r in among])
@@ -56,9 +56,9 @@ def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) ->
 def auto(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False, **options: Any) -> Any:
     """Serve the weights in the best way the run allows; `pareto.steer.auto.choose` says which and why.
 
-    A policy that was made for exactly these weights is served as it was measured. Else the exact mixture (`soup`) of the
-    nearest measured policies around the weights, which meets every measured policy where its weights are asked for. Else,
-    where the policies cannot be mixed, the nearest one.
+    A policy that was made for exactly these weights is served as it was measured. Else heads are mixed where the policies
+    have them, and else the exact mixture (`soup`) of the nearest measured policies around the weights is taken, which meets
+    every measured policy where its weights are asked for. Else, where the policies cannot be mixed, the nearest one.
 
     Args:
         run: the policy set.
@@ -67,8 +67,6 @@ def auto(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False, **op
         options: of the method that is chosen.
     """
     choice = choose(run, weights, extrapolate=extrapolate)
-    if choice.method == "nearest":
-        return nearest(run, weights, **options)
-    if extrapolate:
-        return soup(run, weights, extrapolate=True, **options)
-    return soup(run, weights, among="all", **options)
+    if choice.method == "soup":
+        options |= {"extrapolate": True} if extrapolate else {"among": "all"} | options
+    return STEERERS.get(choice.method)(run, weights, **options)

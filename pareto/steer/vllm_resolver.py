@@ -8,7 +8,7 @@ mixtures.
 Set-up: install this package beside vLLM, then
 
     [project.entry-points."vllm.general_plugins"]
-    pareto = "pareto.steer.vllm_resolver:register"
+    pareto = "pareto.steer.vllm_resolver:plugin"
 
 or call `register()` before the server starts, with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, PARETO_VLLM_RUN (the run folder)
 and PARETO_VLLM_CACHE (an empty folder of one's own). Written for the interface of vLLM 0.9 to 0.33 (`LoRAResolver.
@@ -142,8 +142,14 @@ def make_resolver(base: type, request: Callable[..., Any], name: str, mixtures: 
     return type("ParetoResolver", (base,), {"resolve_lora": resolve_lora})()
 
 
+def plugin() -> None:
+    """Register the resolver where a run is named; the entry point, which vLLM calls in every one of its processes."""
+    if os.environ.get(RUN_VARIABLE):
+        register()
+
+
 def register() -> None:
-    """Register the resolver with vLLM; the entry point of the plugin.
+    """Register the resolver with vLLM.
 
     Raises:
         MissingPackageError: vLLM is not installed.

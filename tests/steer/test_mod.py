@@ -97,6 +97,16 @@ def test_decoding_with_a_cache_equals_whole_rows(run):
         np.testing.assert_allclose(reply.logps, want, atol=1e-4)
 
 
+def test_streams_do_not_disturb_each_other(run):
+    mixed, sampling = run.steer(WEIGHTS, method="mod"), Sampling(max_new_tokens=5)
+    one = mixed.stream(["the cat"], sampling, seed=1, weights=[1, 0])
+    pieces = [next(one)]
+    other = "".join(p.text for p in mixed.stream(["rain"], sampling, seed=1))
+    assert other == mixed.generate(["rain"], max_new_tokens=5, seed=1)[0]
+    text = "".join(p.text for p in [*pieces, *one])
+    assert text == mixed.generate(["the cat"], max_new_tokens=5, seed=1, weights=[1, 0])[0]
+
+
 def test_prefixes_are_kept_where_one_model_holds_all_policies(adapter_run, model_run):
     mixed = adapter_run.steer(WEIGHTS, method="mod")
     cache, sampling = mixed.prefix_cache(block_tokens=2), Sampling(max_new_tokens=4)

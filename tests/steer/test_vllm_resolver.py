@@ -112,9 +112,11 @@ def test_the_plugin_registers_itself(adapter_run, tmp_path, monkeypatch):
     monkeypatch.delenv(vllm_resolver.RUN_VARIABLE, raising=False)
     with pytest.raises(UsageError, match="PARETO_VLLM_RUN"):
         vllm_resolver.register()
+    vllm_resolver.plugin()  # an installed plugin without a run leaves vLLM alone
+    assert not found
     monkeypatch.setenv(vllm_resolver.RUN_VARIABLE, str(tmp_path / "run"))
     monkeypatch.setenv(vllm_resolver.CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(vllm_resolver, "load", lambda path: adapter_run)
-    vllm_resolver.register()
+    vllm_resolver.plugin()
     assert isinstance(found["pareto"], LoRAResolver)
     assert asyncio.run(found["pareto"].resolve_lora("base", "run@helpful=1,brief=0")) is not None
