@@ -8,7 +8,7 @@ import torch
 
 from pareto.data.encode import encode_prompts
 from pareto.errors import SimplexError, UnknownNameError, UsageError
-from pareto.models.generate import Sampling
+from pareto.models.generate import Sampling, draw_tokens
 from pareto.policy_set import TextPolicy
 from pareto.steer.rules import RULES
 from tests.models import tiny
@@ -82,19 +82,26 @@ def test_the_mixture_follows_from_the_divergence(run, divergence, alpha):
 def test_decoding_with_a_cache_equals_whole_rows(run):
     """Rows that end early leave the batch: the cache of every policy must be cut alike."""
     mixed = run.steer(WEIGHTS, method="logits")
-    prompts = list(tiny.PROMPTS)
-    tokenizer = tiny.tokenizer()
-    for prompt, reply in zip(
-        encode_prompts(tokenizer, prompts), mixed.replies(prompts, Sampling(max_new_tokens=12), seed=1)
+    prompts = encode_prompts(tiny.tokenizer(), [*tiny.PROMPTS, "a mat", "the dog"])
+    replies: list[list[tuple[int, float]]] = [[] for _ in prompts]
+    ends = frozenset(range(3, 300, 5))
+    for drawn in draw_tokens(
+        mixed.model,
+        prompts,
+        Sampling(max_new_tokens=12),
+        ends=ends,
+        pad=0,
+        seed=1,
+        coefficients=mixed.rows(None, len(prompts)),
     ):
+        replies[drawn.row].append((drawn.id, drawn.logp))
+    assert len({len(reply) for reply in replies}) > 3  # they end at different times
+    for prompt, reply in zip(prompts, replies):
+        ids = [*prompt, *(token for token, _ in reply)]
         with torch.no_grad(), mixed.model.at(torch.tensor(WEIGHTS, dtype=torch.float64)):
-            out = (
-                mixed.model(input_ids=torch.tensor([[*prompt, *reply.ids.tolist()]]))
-                .logits[0]
-                .log_softmax(-1)
-            )
-        want = [float(out[len(prompt) - 1 + i, t]) for i, t in enumerate(reply.ids)]
-        np.testing.assert_allclose(reply.logps, want, atol=1e-4)
+            out = mixed.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        want = [float(out[len(prompt) - 1 + i, t]) for i, (t, _) in enumerate(reply)]
+        np.testing.assert_allclose([logp for _, logp in reply], want, atol=1e-4)
 
 
 def test_streams_do_not_disturb_each_other(run):

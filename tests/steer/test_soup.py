@@ -197,3 +197,15 @@ def test_scores_are_those_of_merged_weights(adapter_run):
     assert got.generate(PROMPTS, temperature=0, max_new_tokens=12) == want.generate(
         PROMPTS, temperature=0, max_new_tokens=12
     )
+
+
+def test_thirty_two_requests_with_thirty_two_weights_are_each_as_alone(adapter_run):
+    policy = adapter_run.steer([0.5, 0.5], method="soup", among="all")
+    rows = [[w, 1 - w] for w in np.linspace(0, 1, 32)]
+    prompts = [PROMPTS[i % len(PROMPTS)] for i in range(32)]
+    greedy = Sampling(max_new_tokens=6, temperature=0.0)
+    together = policy.replies(prompts, greedy, weights=rows)
+    alone = [policy.replies([p], greedy, weights=w)[0] for p, w in zip(prompts, rows)]
+    assert [r.ids.tolist() for r in together] == [r.ids.tolist() for r in alone]
+    for one, other in zip(together, alone):
+        np.testing.assert_allclose(one.logps, other.logps, rtol=1e-5, atol=2e-6)
