@@ -111,7 +111,7 @@ def export_model(
 
     from pareto.models import lora_factors
     from pareto.models.causal import load_causal_lm, no_progress_bars
-    from pareto.models.mixing import ParameterMixture, merge
+    from pareto.models.parameter_mixing import ParameterMixture, merge
 
     chosen = members(run, among, study_seed)
     shares = chosen.shares(weights, extrapolate=extrapolate)

@@ -50,7 +50,8 @@ def soup_model(chosen: Members, device: str) -> tuple[Any, Any]:
     """(mixture, tokenizer) of members, by their kind."""
     from pareto.models.causal import load_causal_lm
     from pareto.models.lora_factors import read_factors
-    from pareto.models.mixing import AdapterMixture, ParameterMixture
+    from pareto.models.mixing import AdapterMixture
+    from pareto.models.parameter_mixing import ParameterMixture
 
     reference, tokenizer = load_causal_lm(chosen.reference)
     reference = reference.to(device)

@@ -59,6 +59,8 @@ def merged(folders, coefficients):
     from peft import PeftModel
 
     base = reference()
+    base.config.tie_word_embeddings = False  # an update of one of two tied layers leaves the other alone
+    base.lm_head.weight = torch.nn.Parameter(base.lm_head.weight.detach().clone())
     total = {n: p.detach().double().clone() for n, p in base.named_parameters()}
     for folder, c in zip(folders, coefficients):
         one = PeftModel.from_pretrained(copy.deepcopy(base), str(folder)).merge_and_unload()
