@@ -203,7 +203,8 @@ def _table(cells: dict[str, Any]) -> str:
         "",
         "Hypervolume of held-out values [95 % interval over prompts], one column per problem (`task.seed`, training seed the",
         "same number); all arms of a problem share its reference point, fixed by the corners. Mean KL to the reference and",
-        "optimality are means over problems. Written by `python tests/bench/adaptive_lab.py`.",
+        "optimality are means over problems; where objectives conflict, even the best policy of balanced weights gains little",
+        "over the reference, so a small regret is a small optimality there. Written by `python tests/bench/adaptive_lab.py`.",
         "",
     ]
     seeds = sorted({s for row in cells["rows"].values() for s in row})
