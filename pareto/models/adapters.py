@@ -120,7 +120,7 @@ def load_policy(reference: Any, folder: Path) -> Any:
         ArtifactError: the folder holds neither an adapter nor a model, or heads that do not fit.
     """
     if (folder / "heads.json").exists():
-        from pareto.models.heads import load_mixed  # heads stand on the backbones of this file
+        from pareto.models.mixed_heads import load_mixed  # heads stand on the backbones of this file
 
         return load_mixed(reference, folder)
     return load_backbone(reference, folder)

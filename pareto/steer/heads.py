@@ -35,7 +35,7 @@ def heads(run: PolicySet, weights: np.ndarray, **options: Any) -> Any:
         raise UsageError(
             f"no policy of {run.folder} has action heads; train them with method mah_dpo, or steer with 'nearest'"
         )
-    from pareto.models.heads import mix_heads, stored_objectives
+    from pareto.models.mixed_heads import mix_heads, stored_objectives
 
     record = nearest_record(own, weights)
     policy = run.policy(record)

@@ -17,7 +17,8 @@ from pareto.core.loop import TrainConfig
 from pareto.data.pairs import PreferencePairs, Ragged, ResponseTable
 from pareto.errors import ObjectiveError
 from pareto.models.adapters import FullFineTuning, LoRA, load_policy
-from pareto.models.heads import FullHeads, LowRankHeads, mix_heads
+from pareto.models.heads import FullHeads, LowRankHeads
+from pareto.models.mixed_heads import mix_heads
 from pareto.objectives import Objectives
 from pareto.tasks.lab import Lab, exact
 

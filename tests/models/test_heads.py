@@ -28,10 +28,9 @@ from pareto.models.heads import (
     LowRankHeads,
     Marks,
     attach_heads,
-    load_mixed,
     mark_examples,
-    mix_heads,
 )
+from pareto.models.mixed_heads import load_mixed, mix_heads
 from tests.models import tiny
 
 FORMS = [FullHeads(), LowRankHeads(r=3)]
