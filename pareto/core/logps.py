@@ -6,6 +6,7 @@ softmax in chunks, so that logits of shape [B, T, V] never exist. Sums are float
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -24,6 +25,10 @@ CHUNK_LOGITS = {"cpu": 2**22, "cuda": 2**25}
 
 MOST_RESPONSES = 8
 """Responses of a prompt that share a row when a whole table is scored; a row's attention costs its width squared."""
+
+
+class SeparateRowsWarning(UserWarning):
+    """A model cannot share prompts between responses; training gives the same numbers and costs more."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def make_scorer(model: Any) -> Scorer:
     The split into body and head, and prompt sharing, are tried on a few tokens against the model's own forward pass;
     what does not reproduce it (to 1e-3 in log-probability, or a twentieth of their spread in half precision) is not
     used. So recurrent and sliding-window models fall back to separate rows, and heads with scaling or soft-capping that
-    we do not know fall back to the model's full logits.
+    we do not know fall back to the model's full logits. Falling back to separate rows is said (`SeparateRowsWarning`).
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     pad = base.config.pad_token_id if base.config.pad_token_id is not None else 0
@@ -92,6 +97,17 @@ def make_scorer(model: Any) -> Scorer:
         else:
             scorer = candidates[-1]
     model.train(was_training)
+    if not scorer.share_prompts:
+        why = (
+            "a response and its prompt scored in shared rows come out otherwise than alone"
+            if _sees_everything(base)
+            else "its layers attend within a window"
+        )
+        warnings.warn(
+            f"{type(base).__name__} gets a row of its own for every response, so prompts are computed once per response: {why}",
+            SeparateRowsWarning,
+            stacklevel=2,
+        )
     return scorer
 
 

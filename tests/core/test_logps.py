@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 from pareto.core.logps import (
     MOST_RESPONSES,
+    SeparateRowsWarning,
     batches_by_tokens,
     make_scorer,
     response_logps,
@@ -48,6 +51,10 @@ MODELS = {
         ),
         False,
     ),
+    "recurrent": (
+        lambda: small.build("Mamba", hidden_size=32, num_hidden_layers=2, state_size=8, time_step_rank=4),
+        False,
+    ),
     "adapter": (lambda: small.with_lora(small.llama()), True),
     "adapter on the head": (
         lambda: small.with_lora(small.llama(), targets=("q_proj", "lm_head")),
@@ -86,8 +93,13 @@ def test_every_architecture_gives_its_own_log_probabilities(name, table):
     assert want.std() > 0.1
     np.testing.assert_allclose(scored(model, table, EXAMPLES), want, atol=2e-5)
     np.testing.assert_allclose(response_logps(model, table), want, atol=2e-5)
-    if shares is not None:
-        assert make_scorer(model).share_prompts is shares
+    if shares:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SeparateRowsWarning)
+            assert make_scorer(model).share_prompts
+    elif shares is False:
+        with pytest.warns(SeparateRowsWarning, match="gets a row of its own for every response"):
+            assert not make_scorer(model).share_prompts
 
 
 def test_known_heads_are_not_computed_where_nothing_is_scored():
