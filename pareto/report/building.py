@@ -126,7 +126,7 @@ def _rows(run: Run) -> list[PolicyRow]:
     oriented = objectives.orient(run.policies.values)
     measured = zip(run.policies, non_dominated(oriented), knee_scores(oriented))
     return [
-        _row(str(i), record, objectives, bool(best), float(knee) if np.isfinite(knee) else None)
+        _row(str(i), record, objectives, bool(best), round(float(knee), 12) if np.isfinite(knee) else None)
         for i, (record, best, knee) in enumerate(measured, start=1)
     ]
 

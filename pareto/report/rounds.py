@@ -46,14 +46,15 @@ def rounds_table(run: RunReport) -> Markup | None:
     """One row a round; None where all weights were known beforehand."""
     if not run.rounds:
         return None
-    names = [o.name for o in run.objectives]
+    made: dict[tuple[float, ...], list[str]] = {}
+    for policy in run.policies:
+        if policy.weights is not None:
+            made.setdefault(_key(policy.weights), []).append(f"#{policy.label}")
+    policies = [[name for w in r.weights for name in made.get(_key(w), [])] for r in run.rounds]
     shown: list[Column] = [
         Column("Round", [str(i) for i in range(1, len(run.rounds) + 1)]),
-        Column(
-            "Weights",
-            ["; ".join(wording.weights_text(names, w) for w in r.weights) or "none" for r in run.rounds],
-            number=False,
-        ),
+        Column("Weights", [str(len(r.weights)) for r in run.rounds]),
+        Column("Policies", [" ".join(names) or "none" for names in policies], number=False),
     ]
     if any(r.kept != len(r.weights) for r in run.rounds):
         shown.append(Column("Trained to the end", [str(r.kept) for r in run.rounds]))
@@ -75,3 +76,7 @@ def rounds_table(run: RunReport) -> Markup | None:
             ),
         ]
     )
+
+
+def _key(weights: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(w, 9) for w in weights)
