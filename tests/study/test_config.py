@@ -131,7 +131,7 @@ def test_sha256_follows_what_changes_a_result_and_nothing_else(path):
         (TEXT + "weights: {kind: list}\n", r"x\.yaml:9: weights: key 'list' belongs to kind 'list'"),
         (TEXT + "score:\n  ref_point: {a: 0, c: 0}\n", r"x\.yaml:10: score\.ref_point: unknown objective 'c'"),
         (TEXT + "weights: {kind: list, list: [{a: 1}]}\n", r"x\.yaml:9: weights\.list\.0: .*missing: b"),
-        (TEXT + "engine: {dtype: float16}\n", r"x\.yaml:9: engine\.dtype: expected 'float32' or 'bfloat16'; got 'float16' \(did you mean"),
+        (TEXT + "engine: {dtype: float16}\n", r"x\.yaml:9: engine\.dtype: expected 'auto', 'float32' or 'bfloat16'; got 'float16' \(did you mean"),
         (TEXT.replace("first", "../up"), r"x\.yaml:2: study: "),
     ],
 )  # fmt: skip
