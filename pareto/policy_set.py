@@ -6,6 +6,7 @@ upward only through two registries, so that a new policy kind or a new way to st
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy as np
 
 from pareto import simplex
 from pareto.cells import WeightsKind
-from pareto.errors import ArtifactError, ObjectiveError, ParetoError, UsageError
+from pareto.errors import ArtifactError, ObjectiveError, ParetoError, UsageError, did_you_mean
 from pareto.front import hypervolume, non_dominated
 from pareto.objectives import Objectives
 from pareto.registry import Registry
@@ -188,7 +189,9 @@ class PolicySet:
                 )
             return STEERERS.get("select")(self, None, at=at, **options)
         outside = bool(options.get("extrapolate"))
-        return STEERERS.get(method)(self, self.check_weights(weights, extrapolate=outside), **options)
+        steerer = STEERERS.get(method)
+        _check_options(method, steerer, options)
+        return steerer(self, self.check_weights(weights, extrapolate=outside), **options)
 
     def check_weights(
         self, weights: Mapping[str, float] | Sequence[float] | None, *, extrapolate: bool = False
@@ -204,15 +207,19 @@ class PolicySet:
             return simplex.check_direction(vector)
         return (simplex.check_affine if extrapolate else simplex.check)(vector)
 
-    def policy(self, which: int | str | PolicyRecord) -> Any:
+    def policy(self, which: int | str | PolicyRecord, **options: Any) -> Any:
         """Load a stored policy by position, id or record, after checking its files against their digests.
+
+        Args:
+            which: of the policies.
+            options: of its kind's loader, such as device and dtype.
 
         Raises:
             ArtifactError: it has no files, or one is missing, changed, or a link.
         """
         record = which if isinstance(which, PolicyRecord) else self[which]
         self.checked_folder(record)
-        return LOADERS.get(record.kind)(self, record)
+        return LOADERS.get(record.kind)(self, record, **options)
 
     def checked_folder(self, record: PolicyRecord) -> Path:
         """Where a policy's files lie, after checking them against their digests.
@@ -267,8 +274,21 @@ class PolicySet:
 STEERERS: Registry[Callable[..., Any]] = Registry("steering method", "pareto.steer")
 """Steering method -> function ``(run: PolicySet, weights: [m], **options) -> policy``."""
 
-LOADERS: Registry[Callable[[PolicySet, PolicyRecord], Any]] = Registry("policy kind", "pareto.models.kinds")
-"""Policy kind -> function that loads a stored policy, whose files have been checked."""
+LOADERS: Registry[Callable[..., Any]] = Registry("policy kind", "pareto.models.kinds")
+"""Policy kind -> function ``(run, record, **options)`` that loads a stored policy, whose files have been checked."""
+
+
+def _check_options(method: str, steerer: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Refuse an option that a steering method does not know, with the ones it knows."""
+    parameters = inspect.signature(steerer).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if unknown := sorted(set(options) - set(known)):
+        raise UsageError(
+            f"steering method {method!r} takes no {', '.join(unknown)}{did_you_mean(unknown[0], known)}; its options are: "
+            f"{', '.join(known) or 'none'}"
+        )
 
 
 def load(path: Path | str) -> PolicySet:

@@ -1,4 +1,4 @@
-"""One batch on its way through a model: rows of tokens, their cache, their coefficients."""
+"""One batch on its way through a model: rows of tokens, their cache, their coefficients; rows may leave and join."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pareto.models.prefix_cache import PrefixCache, takes
+from pareto.models.prefix_cache import PrefixCache, plain_layers, takes
 
 
 @final
@@ -76,3 +76,58 @@ class Decoder:
         if self.coefficients is not None:
             self.coefficients = self.coefficients[rows]
         return True
+
+    def join(self, other: Decoder) -> bool:
+        """Take another batch's rows behind one's own, between two steps; False where the two cannot be put together.
+
+        Both must have read the same of their rows: all tokens but the last. Shorter rows are padded on the left.
+
+        Args:
+            other: of the same model; not used any more afterwards.
+        """
+        from transformers import DynamicCache
+
+        mine, theirs = plain_layers(self.cache), plain_layers(other.cache)
+        if not self.positions or mine is None or theirs is None:
+            return False
+        width = max(self.ids.shape[1], other.ids.shape[1])
+        copies = getattr(self.model, "copies", 1)
+        joined = DynamicCache()
+        for layer, (own, more) in enumerate(zip(mine, theirs, strict=True)):
+            key, value = (_beside(own[part], more[part], copies, width - 1) for part in (0, 1))
+            joined.update(key, value, layer)
+        self.cache = joined
+        self.ids = torch.cat([_padded(self.ids, width), _padded(other.ids, width)])
+        self.mask = torch.cat([_padded(self.mask, width), _padded(other.mask, width)])
+        if self.coefficients is not None and other.coefficients is not None:
+            self.coefficients = torch.cat([self.coefficients, other.coefficients])
+        return True
+
+    def trim(self) -> None:
+        """Drop columns on the left that no row uses any more."""
+        from transformers import DynamicCache
+
+        layers = plain_layers(self.cache)
+        used = self.mask.any(dim=0)
+        unused = int(used.int().argmax())
+        if not unused or layers is None or not self.positions:
+            return
+        self.ids, self.mask = self.ids[:, unused:], self.mask[:, unused:]
+        cut = DynamicCache()
+        for layer, (k, v) in enumerate(layers):
+            cut.update(k[..., unused:, :], v[..., unused:, :], layer)
+        self.cache = cut
+
+
+def _padded(rows: Tensor, width: int) -> Tensor:
+    """[B, width] with zeros on the left."""
+    return torch.nn.functional.pad(rows, (width - rows.shape[1], 0))
+
+
+def _beside(own: Tensor, more: Tensor, copies: int, width: int) -> Tensor:
+    """[copies * (B + C), heads, width, d] from [copies * B, ...] and [copies * C, ...], each padded on the left."""
+    parts = [
+        torch.nn.functional.pad(t, (0, 0, width - t.shape[-2], 0)).unflatten(0, (copies, -1))
+        for t in (own, more)
+    ]
+    return torch.cat(parts, dim=1).flatten(0, 1)

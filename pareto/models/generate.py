@@ -185,7 +185,7 @@ def draw_tokens(
     for what, given in (("seed", seeds), ("row of coefficients", rows)):
         if given is not None and len(given) != len(prompts):
             raise ShapeError(f"expected one {what} for each of {len(prompts)} prompts; got {len(given)}")
-    room = _room(model, prompts, sampling.max_new_tokens)
+    room = [room_for(model, prompt, sampling.max_new_tokens) for prompt in prompts]
     draws = _draws(prompts, sampling.max_new_tokens, seeds, rows)
     lengths = takes(model, "position_ids")
     groups = None if rows is None or getattr(model, "per_row", True) else [row.tobytes() for row in rows]
@@ -266,25 +266,41 @@ def _draws(
 
     Rows with other coefficients are other requests: they do not count, so that neither changes the other's numbers.
     """
-    seen: Counter[tuple[int, str, bytes]] = Counter()
+    seen: Counter[tuple[int, bytes, bytes]] = Counter()
     rows = []
     for i, (prompt, seed) in enumerate(zip(prompts, seeds)):
-        name = hashlib.sha256(np.asarray(prompt, dtype=np.int64).tobytes()).hexdigest()
-        row = (seed, name, b"" if coefficients is None else coefficients[i].tobytes())
-        rows.append(rng.generator("generate", seed, name, seen[row]).random(n))
+        tokens = np.asarray(prompt, dtype=np.int64).tobytes()
+        row = (seed, tokens, b"" if coefficients is None else coefficients[i].tobytes())
+        rows.append(row_draws(prompt, n, seed, seen[row]))
         seen[row] += 1
     return np.array(rows).reshape(len(prompts), n)
 
 
-def _room(model: Any, prompts: Sequence[Sequence[int]], wanted: int) -> list[int]:
-    """Longest reply of each prompt within the model's positions."""
+def row_draws(prompt: Sequence[int], n: int, seed: int, before: int = 0) -> np.ndarray:
+    """[n] float64 in [0, 1): the numbers that decide one reply.
+
+    Args:
+        prompt: its token ids.
+        n: most tokens of the reply.
+        seed: of the request.
+        before: how often the same request came before; each time it gets numbers of its own.
+    """
+    name = hashlib.sha256(np.asarray(prompt, dtype=np.int64).tobytes()).hexdigest()
+    return rng.generator("generate", seed, name, before).random(n)
+
+
+def room_for(model: Any, prompt: Sequence[int], wanted: int) -> int:
+    """Longest reply to a prompt, within the model's positions.
+
+    Raises:
+        DataError: there is no room at all.
+    """
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
-    longest = max(map(len, prompts), default=0)
-    if longest >= limit:
+    if len(prompt) >= limit:
         raise DataError(
-            f"a prompt of {longest} tokens leaves no room for a reply; the model has {limit} positions"
+            f"a prompt of {len(prompt)} tokens leaves no room for a reply; the model has {limit} positions"
         )
-    return [min(wanted, limit - len(p)) for p in prompts]
+    return min(wanted, limit - len(prompt))
 
 
 def _batches(

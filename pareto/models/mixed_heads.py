@@ -156,7 +156,7 @@ def _read_mixture(folder: Path, w: Tensor, shape: Sequence[int]) -> FullMixture 
                     raise ShapeError(
                         "full heads serve one weight vector at a time; weights a row need low-rank heads"
                     )
-                _check_shape(folder, file.get_slice("0.weight").get_shape(), shape)
+                check_shape(folder, file.get_slice("0.weight").get_shape(), shape)
                 weight = _sum(file, "weight", w)
                 return FullMixture(weight, _sum(file, "bias", w) if "0.bias" in names else None)
             down = [file.get_tensor(f"{j}.down") for j in range(k)]
@@ -165,7 +165,7 @@ def _read_mixture(folder: Path, w: Tensor, shape: Sequence[int]) -> FullMixture 
         raise ArtifactError(
             f"{folder / TENSORS} cannot be read: {error}; the policy is incomplete"
         ) from error
-    _check_shape(folder, [len(up[0]), down[0].shape[1]], shape)
+    check_shape(folder, [len(up[0]), down[0].shape[1]], shape)
     return LowRankMixture(torch.cat(down), torch.cat(up, dim=1), w.repeat_interleave(len(down[0]), dim=-1))
 
 
@@ -178,7 +178,12 @@ def _sum(file: Any, name: str, w: Tensor) -> Tensor:
     return total
 
 
-def _check_shape(folder: Path, got: Sequence[int], wanted: Sequence[int]) -> None:
+def check_shape(folder: Path, got: Sequence[int], wanted: Sequence[int]) -> None:
+    """Refuse heads [V, d] of another base model.
+
+    Raises:
+        ArtifactError: the shapes differ.
+    """
     if list(got) != list(wanted):
         raise ArtifactError(
             f"{folder / TENSORS} holds heads of {list(got)}; the reference's head has {list(wanted)}: another base model"

@@ -11,13 +11,14 @@ import torch
 
 from pareto import simplex
 from pareto.core.logps import response_logps, sums
+from pareto.data.encode import encode_prompts
 from pareto.data.texts import Text
 from pareto.errors import ShapeError, SimplexError
 from pareto.models.generate import Reply, Sampling, generate
 from pareto.models.mixing import Mixture
 from pareto.models.prefix_cache import PrefixCache
 from pareto.models.streaming import Piece, stream
-from pareto.models.text_policy import response_table
+from pareto.models.text_policy import Encoded, response_table
 from pareto.objectives import Objectives
 
 Weights = Mapping[str, float] | Sequence[Any] | np.ndarray
@@ -147,6 +148,10 @@ class MixedPolicy:
             with self.model.among(vector[None]), self.model.at(torch.from_numpy(vector)):
                 out[where] = sums(table, response_logps(self.model, table))
         return out
+
+    def encode(self, prompts: Sequence[Text], weights: Weights | None = None) -> Encoded:
+        """Token ids of prompts and their rows of coefficients; see `rows`."""
+        return Encoded(encode_prompts(self.tokenizer, prompts), self.rows(weights, len(prompts)))
 
     def prefix_cache(self, *, block_tokens: int = 32, max_bytes: int = 1 << 30) -> PrefixCache:
         """An empty cache of prompt beginnings for this policy; see `PrefixCache`."""

@@ -155,17 +155,24 @@ def _forward(model: Any, tokens: list[int], start: int, known: Layers, coefficie
         inputs["position_ids"] = torch.arange(start, stop, device=device)[None]
     if coefficients is not None:
         inputs["coefficients"] = coefficients[None]
-    cache = model(**inputs).past_key_values
-    layers = getattr(cache, "layers", [])
-    plain = type(cache) is DynamicCache and layers and all(
-        type(layer).__name__ == "DynamicLayer" and layer.keys.shape[-2] == stop for layer in layers
-    )  # fmt: skip
-    if not plain:
+    layers = plain_layers(model(**inputs).past_key_values)
+    if layers is None or any(k.shape[-2] != stop for k, _ in layers):
         raise UsageError(
             "a prefix cache needs a model that keeps keys and values of every token; this one keeps something else: go "
             "without the cache"
         )
-    return [(layer.keys[..., start:, :].clone(), layer.values[..., start:, :].clone()) for layer in layers]
+    return [(k[..., start:, :].clone(), v[..., start:, :].clone()) for k, v in layers]
+
+
+def plain_layers(cache: Any) -> Layers | None:
+    """Keys and values of a cache that holds those of every token, else None."""
+    from transformers import DynamicCache
+
+    layers = getattr(cache, "layers", [])
+    if type(cache) is not DynamicCache or not layers:
+        return None
+    plain = all(type(layer).__name__ == "DynamicLayer" and layer.is_initialized for layer in layers)
+    return [(layer.keys, layer.values) for layer in layers] if plain else None
 
 
 def _stack(rows: Sequence[Tensor | None], like: Tensor, width: int) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pareto.data.encode import encode_prompts
 from pareto.data.texts import Text
-from pareto.models.generate import Sampling, draw_tokens, end_ids
+from pareto.models.generate import Sampling, draw_tokens, end_ids, room_for
 from pareto.models.prefix_cache import PrefixCache
 
 _BROKEN = "\ufffd"
@@ -70,17 +70,25 @@ def stream(
         coefficients=coefficients,
         cache=cache,
     )
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
-    texts = [_Growing(tokenizer) for _ in ids]
+    room = [room_for(model, prompt, sampling.max_new_tokens) for prompt in ids]
+    texts = [GrowingText(tokenizer) for _ in ids]
     for row, token, logp in drawn:
         text = texts[row]
-        full = len(text.ids) + 1 >= min(sampling.max_new_tokens, limit - len(ids[row]))
+        full = len(text.ids) + 1 >= room[row]
         end = "stop" if token in ends else "length" if full else None
         yield Piece(row, text.add(token, last=end is not None), token, logp, end)
 
 
-class _Growing:
-    """The text of one reply so far."""
+class GrowingText:
+    """The text of one reply so far; its pieces, put together, are the text that `generate` gives.
+
+    Args:
+        tokenizer: of the policy.
+
+    Attributes:
+        ids: tokens so far.
+        told: text so far.
+    """
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer

@@ -36,7 +36,7 @@ def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) ->
     distance = np.linalg.norm(run.weights - weights, axis=1)
     if (distance <= SAME).any():
         return Choice("nearest", "a policy was made for exactly these weights")
-    if {r.kind for r in run if r.weights is not None} == {"heads"} and not extrapolate:
+    if {r.kind for r in run if r.weights is not None} == {"heads"}:
         return Choice("heads", "the heads of one backbone, mixed")
     try:
         among = chosen_records(run, "corners" if extrapolate else "all")
@@ -67,6 +67,8 @@ def auto(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False, **op
         options: of the method that is chosen.
     """
     choice = choose(run, weights, extrapolate=extrapolate)
-    if choice.method == "soup":
-        options |= {"extrapolate": True} if extrapolate else {"among": "all"} | options
+    if extrapolate and choice.method != "nearest":
+        options |= {"extrapolate": True}
+    elif choice.method == "soup":
+        options = {"among": "all"} | options
     return STEERERS.get(choice.method)(run, weights, **options)

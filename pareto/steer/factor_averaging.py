@@ -28,6 +28,8 @@ def factor_averaging(
     study_seed: int | None = None,
     extrapolate: bool = False,
     device: str = "cpu",
+    dtype: str = "float32",
+    quantize: Any = None,
 ) -> Any:
     """Serve  scale (sum_k c_k B_k) (sum_k c_k A_k): the average of saved factors, which is another model than `soup`.
 
@@ -41,6 +43,8 @@ def factor_averaging(
         study_seed: of the mixed policies.
         extrapolate: weights may lie outside the simplex; the policy says so.
         device: where to compute.
+        dtype: of the base; mixing is done in float32.
+        quantize: store the base in 4 or 8 bits.
 
     Returns:
         a `MixedPolicy`.
@@ -57,7 +61,8 @@ def factor_averaging(
         raise UsageError(
             f"factors are averaged of adapters; the policies are of kind {chosen.kind!r}: use method 'soup'"
         )
-    reference, tokenizer = load_causal_lm(chosen.reference)
+    reference, tokenizer = load_causal_lm(chosen.reference, dtype=dtype, quantize=quantize)
+    reference = reference if quantize else reference.to(device)
     updates = [read_factors(folder, reference) for folder in chosen.folders]
     for layer in {layer for update in updates for layer in update}:
         kinds = {(u[layer].rank, u[layer].scale) for u in updates if layer in u}
@@ -65,5 +70,5 @@ def factor_averaging(
             raise UsageError(
                 f"averaged factors need one rank and one scale; layer {layer} has (rank, scale) {sorted(kinds)}: use method 'soup'"
             )
-    model = AdapterMixture(reference.to(device), updates, combine=average_of_factors)
+    model = AdapterMixture(reference, updates, combine=average_of_factors)
     return policy(run, chosen, weights, "factor_averaging", model, tokenizer, extrapolate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -13,33 +14,80 @@ from pareto.steer.nearest import nearest_record
 
 
 @STEERERS.register("heads", source="Li et al. (2025), arXiv 2510.01167: mixed logits of the heads")
-def heads(run: PolicySet, weights: np.ndarray, **options: Any) -> Any:
+def heads(
+    run: PolicySet,
+    weights: np.ndarray,
+    *,
+    study_seed: int | None = None,
+    extrapolate: bool = False,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Any:
     """Serve any weights by the logits sum_j w_j W_j h of the heads of a run; at a corner exactly that head.
 
-    The heads are merged once, in float32; every token then costs what it costs with one head. Of several seeds the heads are
-    those of the policy whose own weights are nearest.
+    Of whole heads the merged matrix of a weight vector is kept, so that a token costs what it costs with one head; low-rank
+    heads are mixed for every row at once. Of several seeds the heads are those of the policy whose weights are nearest.
 
     Args:
         run: the policy set, made by `mah_dpo`.
         weights: [m], checked.
-        options: none are known.
+        study_seed: of the policy whose heads are taken.
+        extrapolate: weights may lie outside the simplex; the policy says so.
+        device: where to compute.
+        dtype: of the backbone; heads are mixed in float32.
+
+    Returns:
+        a `MixedPolicy`, whose weights may be given anew for every row.
 
     Raises:
-        UsageError: an option is given, or the run has no policy with heads.
+        UsageError: the run has no policy with heads.
         ArtifactError: a file of the policy is missing, changed or does not fit.
     """
-    if options:
-        raise UsageError(f"steering method 'heads' takes no options; got {', '.join(sorted(options))}")
-    own = replace(run, records=tuple(r for r in run.records if r.kind == "heads" and r.weights is not None))
+    own = replace(
+        run,
+        records=tuple(
+            r
+            for r in run.records
+            if r.kind == "heads" and r.weights is not None and study_seed in (None, r.seed)
+        ),
+    )
     if not own.records:
         raise UsageError(
             f"no policy of {run.folder} has action heads; train them with method mah_dpo, or steer with 'nearest'"
         )
-    from pareto.models.mixed_heads import mix_heads, stored_objectives
+    from pareto.core.reference import model_sha256
+    from pareto.models.adapters import load_backbone
+    from pareto.models.causal import load_causal_lm
+    from pareto.models.fingerprint import tokenizer_fingerprint
+    from pareto.models.head_mixing import HeadMixture, read_heads
+    from pareto.models.heads import base_of
+    from pareto.models.mixed_heads import stored_objectives
+    from pareto.models.mixed_policy import MixedPolicy
+    from pareto.models.stored import reference_folder
 
     record = nearest_record(own, weights)
-    policy = run.policy(record)
-    folder = run.folder / "policies" / record.id
-    order = [run.objectives.index(name) for name in stored_objectives(folder)]
-    mix_heads(policy.model, folder, weights[order])
-    return policy
+    folder, reference = run.checked_folder(record), reference_folder(run, record)
+    model, tokenizer = load_causal_lm(reference, dtype=dtype)
+    backbone = load_backbone(model.to(device), folder).eval()
+    original = base_of(backbone).get_output_embeddings().weight
+    mixture = HeadMixture(backbone, read_heads(folder, original.shape).to(original.device))
+    names = stored_objectives(folder)
+    order = [run.objectives.index(name) for name in names]
+    identity = [
+        "heads",
+        model_sha256(reference),
+        tokenizer_fingerprint(tokenizer),
+        dtype,
+        *(f"{name}={sha256}" for name, sha256 in sorted(record.files.items())),
+    ]
+    return MixedPolicy(
+        mixture.eval(),
+        tokenizer,
+        run.objectives,
+        weights,
+        lambda w: w[order],
+        "heads",
+        tuple(f"{record.id} head {name}" for name in names),
+        hashlib.sha256("\n".join(identity).encode()).hexdigest(),
+        extrapolate,
+    )

@@ -24,6 +24,8 @@ def mod(
     study_seed: int | None = None,
     extrapolate: bool = False,
     device: str = "cpu",
+    dtype: str = "float32",
+    quantize: Any = None,
     **options: Any,
 ) -> Any:
     """Serve the policies' next-token distributions mixed by the rule of a divergence; reverse_kl is the geometric mean.
@@ -40,6 +42,8 @@ def mod(
         study_seed: of the mixed policies.
         extrapolate: weights may lie outside the simplex (reverse_kl only); the policy says so.
         device: where to compute.
+        dtype: of the base; mixing is done in float32.
+        quantize: store the base in 4 or 8 bits.
         options: of the divergence (`alpha`).
 
     Returns:
@@ -61,8 +65,8 @@ def mod(
     if not rule.signed:
         refuse_outside(f"mod with {divergence}", extrapolate, "its means are of positive weights")
     chosen = members(run, among, study_seed)
-    reference, tokenizer = load_causal_lm(chosen.reference)
-    reference = reference.to(device)
+    reference, tokenizer = load_causal_lm(chosen.reference, dtype=dtype, quantize=quantize)
+    reference = reference if quantize else reference.to(device)
     if chosen.kind == "adapter":
         parts = AdapterRows(AdapterMixture(reference, [read_factors(f, reference) for f in chosen.folders]))
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pareto.errors import UsageError
-from pareto.policy_set import STEERERS, PolicyRecord, PolicySet
+from pareto.policy_set import LOADERS, STEERERS, PolicyRecord, PolicySet
 
 
 def nearest_record(run: PolicySet, weights: np.ndarray) -> PolicyRecord:
@@ -35,11 +37,21 @@ def nearest(run: PolicySet, weights: np.ndarray, **options: Any) -> Any:
     Args:
         run: the policy set.
         weights: [m], checked.
-        options: none are known.
+        options: of the loader of its kind (device, dtype).
 
     Raises:
-        UsageError: an option is given, or no policy has weights.
+        UsageError: an unknown option is given, or no policy has weights.
     """
-    if options:
-        raise UsageError(f"steering method 'nearest' takes no options; got {', '.join(sorted(options))}")
-    return run.policy(nearest_record(run, weights))
+    return load_record(run, nearest_record(run, weights), "nearest", options)
+
+
+def load_record(run: PolicySet, record: PolicyRecord, method: str, options: Mapping[str, Any]) -> Any:
+    """A stored policy, with options that its kind's loader must know.
+
+    Raises:
+        UsageError: an option that the loader does not take.
+    """
+    known = inspect.signature(LOADERS.get(record.kind)).parameters
+    if unknown := sorted(set(options) - set(known)):
+        raise UsageError(f"steering method {method!r} takes no option {unknown[0]!r}")
+    return run.policy(record, **options)

@@ -12,6 +12,7 @@ import numpy as np
 from pareto.errors import UsageError
 from pareto.objectives import Objectives
 from pareto.policy_set import STEERERS, PolicyRecord, PolicySet
+from pareto.steer.nearest import load_record
 
 _CONSTRAINT = re.compile(r"(?P<name>.+?)\s*(?P<sign>>=|<=)\s*(?P<bound>\S+)")
 _GOAL = re.compile(r"(?P<direction>max|min)\s+(?P<name>.+)")
@@ -98,14 +99,12 @@ def select(run: PolicySet, weights: np.ndarray | None = None, *, at: str, **opti
         run: the policy set.
         weights: unused; the query stands in their place.
         at: the query.
-        options: none are known.
+        options: of the loader of its kind (device, dtype).
 
     Raises:
-        UsageError: a query that cannot be read or that no measured policy meets.
+        UsageError: an unknown option, a query that cannot be read or that no measured policy meets.
     """
-    if options:
-        raise UsageError(f"a query takes no options; got {', '.join(sorted(options))}")
-    return run.policy(select_record(run, parse_query(at, run.objectives)))
+    return load_record(run, select_record(run, parse_query(at, run.objectives)), "select", options)
 
 
 def _known(name: str, objectives: Objectives) -> str:

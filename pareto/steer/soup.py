@@ -21,6 +21,8 @@ def soup(
     study_seed: int | None = None,
     extrapolate: bool = False,
     device: str = "cpu",
+    dtype: str = "float32",
+    quantize: Any = None,
 ) -> Any:
     """Serve  theta_ref + sum_k c_k (theta_k - theta_ref), the exact mixture of parameter changes.
 
@@ -35,6 +37,8 @@ def soup(
         study_seed: of the mixed policies.
         extrapolate: weights may lie outside the simplex; the policy says so.
         device: where to compute.
+        dtype: of the base; mixing is done in float32.
+        quantize: store the base in 4 or 8 bits.
 
     Returns:
         a `MixedPolicy`.
@@ -43,18 +47,18 @@ def soup(
         UsageError: no exact mixture of these policies; says why.
     """
     chosen = members(run, among, study_seed)
-    return policy(run, chosen, weights, "soup", *soup_model(chosen, device), extrapolate)
+    return policy(run, chosen, weights, "soup", *soup_model(chosen, device, dtype, quantize), extrapolate)
 
 
-def soup_model(chosen: Members, device: str) -> tuple[Any, Any]:
+def soup_model(chosen: Members, device: str, dtype: str = "float32", quantize: Any = None) -> tuple[Any, Any]:
     """(mixture, tokenizer) of members, by their kind."""
     from pareto.models.causal import load_causal_lm
     from pareto.models.lora_factors import read_factors
     from pareto.models.mixing import AdapterMixture
     from pareto.models.parameter_mixing import ParameterMixture
 
-    reference, tokenizer = load_causal_lm(chosen.reference)
-    reference = reference.to(device)
+    reference, tokenizer = load_causal_lm(chosen.reference, dtype=dtype, quantize=quantize)
+    reference = reference if quantize else reference.to(device)
     if chosen.kind == "adapter":
         return AdapterMixture(
             reference, [read_factors(folder, reference) for folder in chosen.folders]

@@ -9,7 +9,7 @@ import torch
 from pareto.data.encode import encode_prompts
 from pareto.errors import DataError, NumericsError, ShapeError
 from pareto.models.generate import Sampling, choose, end_ids, generate, generate_ids
-from pareto.models.streaming import _Growing, stream
+from pareto.models.streaming import GrowingText, stream
 from tests.models import tiny
 
 
@@ -215,14 +215,14 @@ def test_pieces_put_together_are_the_reply(model):
 
 
 def test_half_a_character_is_held_back():
-    text = _Growing(tiny.tokenizer())
+    text = GrowingText(tiny.tokenizer())
     ids = tiny.tokenizer()("né", add_special_tokens=False)["input_ids"]
     pieces = [text.add(i, last=False) for i in ids]
     assert "".join(pieces) == "né"
     assert all("\ufffd" not in p for p in pieces)
     assert len(ids) > 2  # é is two bytes here
     assert "" in pieces
-    half = _Growing(tiny.tokenizer())
+    half = GrowingText(tiny.tokenizer())
     assert half.add(ids[0], last=False) == "n"
     assert half.add(ids[1], last=True) == "\ufffd"  # nothing more comes
 

@@ -82,7 +82,7 @@ def test_weights_between_are_what_a_policy_stored_for_them_says(run: tuple[Polic
 
 def test_what_cannot_be_served_is_said(run: tuple[PolicySet, list[np.ndarray]]):
     policies, _ = run
-    with pytest.raises(UsageError, match="takes no options; got scale"):
+    with pytest.raises(UsageError, match="takes no scale; its options are"):
         policies.steer([0.5, 0.5], method="heads", scale=2)
     with pytest.raises(UsageError, match=r"has action heads; train them with method mah_dpo"):
         replace(policies, records=policies.records[:1]).steer([0.5, 0.5], method="heads")
