@@ -12,19 +12,19 @@ SCALES: Final = (22.6, 0.0706)
 """Delay in s and energy in J that weigh the same at equal preference."""
 
 REF_POINTS: Final = {
-    "training-1": {"rule": (9137.0, 3.726), "inner": (7044.0, 3.692)},
-    "training-2": {"rule": (13390.0, 4.242), "inner": (4718.0, 4.204)},
-    "training-3": {"rule": (18020.0, 4.643), "inner": (3444.0, 4.599)},
-    "training-4": {"rule": (23310.0, 5.178), "inner": (3016.0, 4.986)},
-    "training-5": {"rule": (28000.0, 5.694), "inner": (3046.0, 5.45)},
-    "training-6": {"rule": (30740.0, 6.055), "inner": (2800.0, 5.794)},
-    "training-7": {"rule": (34840.0, 6.602), "inner": (3030.0, 6.555)},
-    "training-8": {"rule": (40190.0, 7.086), "inner": (3153.0, 6.839)},
-    "training-9": {"rule": (43230.0, 7.316), "inner": (3178.0, 7.256)},
-    "training-10": {"rule": (48720.0, 7.881), "inner": (3371.0, 7.502)},
-    "nominal-6": {"rule": (4407.0, 6.234), "inner": (2486.0, 6.231)},
-    "wide-6": {"rule": (37230.0, 6.382), "inner": (4033.0, 5.901)},
-    "interference-6": {"rule": (14300.0, 6.866), "inner": (3032.0, 6.835)},
+    "training-1": {"rule": (9137.0, 3.705), "inner": (6965.0, 3.62)},
+    "training-2": {"rule": (13390.0, 4.352), "inner": (4718.0, 4.341)},
+    "training-3": {"rule": (18020.0, 4.647), "inner": (3444.0, 4.626)},
+    "training-4": {"rule": (23310.0, 5.178), "inner": (3016.0, 5.094)},
+    "training-5": {"rule": (28000.0, 5.694), "inner": (3046.0, 5.627)},
+    "training-6": {"rule": (30740.0, 6.055), "inner": (2800.0, 5.979)},
+    "training-7": {"rule": (34840.0, 6.5), "inner": (3030.0, 6.43)},
+    "training-8": {"rule": (40190.0, 7.086), "inner": (3153.0, 6.967)},
+    "training-9": {"rule": (43230.0, 7.295), "inner": (3178.0, 7.05)},
+    "training-10": {"rule": (48720.0, 7.981), "inner": (3371.0, 7.914)},
+    "nominal-6": {"rule": (4407.0, 5.964), "inner": (2463.0, 5.904)},
+    "wide-6": {"rule": (37230.0, 6.382), "inner": (4033.0, 6.116)},
+    "interference-6": {"rule": (14300.0, 6.652), "inner": (3032.0, 6.555)},
     "tiny": {"rule": (45.03, 0.2315), "inner": (45.02, 0.2239)},
 }
 """Name of a system -> kind of reference point -> delay in s and energy in J of an episode (100 slots; six in `tiny`).
