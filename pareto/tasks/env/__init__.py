@@ -1,0 +1,1 @@
+"""Gymnasium environments with vector rewards as something to learn on and be scored by."""

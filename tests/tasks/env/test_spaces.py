@@ -1,0 +1,64 @@
+"""Observations and actions of every kind of space as arrays."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
+
+from pareto.errors import ConfigError, ShapeError
+from pareto.tasks.env.spaces import Actions, Observations
+
+MIXED = spaces.Dict(
+    a=spaces.Box(-1, 1, (2, 2), dtype=np.float64),
+    b=spaces.MultiDiscrete([2, 3]),
+    c=spaces.Tuple([spaces.Discrete(3, start=4), spaces.MultiBinary(2)]),
+)
+
+
+def test_a_batch_is_encoded_like_its_members():
+    MIXED.seed(0)
+    members = [MIXED.sample() for _ in range(4)]
+    observations = Observations(MIXED)
+    batch = concatenate(MIXED, members, create_empty_array(MIXED, 4))
+    assert batch_space(MIXED, 4).contains(batch)
+    rows = observations.encode(batch, 4)
+    assert rows.shape == (4, 4 + 5 + 3 + 2)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, [observations.encode_one(m) for m in members])
+    # one by hand: the box row by row, 1 of 2 and 2 of 3 one-hot, 5 is the second of 4, 5, 6
+    one = {"a": np.array([[0.5, -0.5], [0.0, 1.0]]), "b": np.array([1, 2]), "c": (5, np.array([1, 0]))}
+    np.testing.assert_array_equal(
+        observations.encode_one(one), [0.5, -0.5, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 1, 0]
+    )
+
+
+def test_pixels_stay_pixels():
+    observations = Observations(spaces.Box(0, 255, (4, 5, 3), dtype=np.uint8))
+    assert (observations.shape, observations.dtype) == ((4, 5, 3), np.uint8)
+    assert observations.encode(np.full((2, 4, 5, 3), 7, dtype=np.uint8), 2).dtype == np.uint8
+
+
+def test_actions():
+    np.testing.assert_array_equal(Actions(spaces.Discrete(3, start=-1)).decode(np.array([0, 2]), 2), [-1, 1])
+    joint = Actions(spaces.MultiDiscrete([2, 3]))
+    assert joint.size == 6
+    np.testing.assert_array_equal(joint.decode(np.array([0, 4, 5]), 3), [[0, 0], [1, 1], [1, 2]])
+    assert Actions(spaces.MultiBinary(3)).size == 8
+    # first axis [0, 10]: -1 -> 0, 0 -> 5, 2 is clipped to 1 -> 10; the second has no bounds and passes as it is
+    box = Actions(spaces.Box(np.array([0, -np.inf], np.float32), np.array([10, np.inf], np.float32)))
+    np.testing.assert_array_equal(
+        box.decode(np.array([[-1, 3], [0, -3], [2, 0.5]]), 3), [[0, 3], [5, -3], [10, 0.5]]
+    )
+
+
+def test_messages():
+    with pytest.raises(
+        ShapeError, match=r"expected actions of shape \(2,\), integers; got \(2,\) of dtype float64"
+    ):
+        Actions(spaces.Discrete(3)).decode(np.array([0.0, 1.0]), 2)
+    with pytest.raises(ConfigError, match="has 1048576 combinations, more than 4096"):
+        Actions(spaces.MultiBinary(20))
+    with pytest.raises(ConfigError, match="actions must be Discrete, Box"):
+        Actions(spaces.Dict(a=spaces.Discrete(2)))
+    with pytest.raises(ConfigError, match="observations must be numbers"):
+        Observations(spaces.Text(5))
