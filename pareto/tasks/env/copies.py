@@ -1,182 +1,253 @@
-"""The one face that training and evaluation see of any environment: many copies, stepped together."""
+"""Copies of environments in this process: one after the other, as arrays at once, or several groups side by side."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
 from pareto.errors import ConfigError, ShapeError
 from pareto.objectives import Objectives
+from pareto.tasks.env.rewards import as_vector, check_finite
 from pareto.tasks.env.spaces import Actions, Observations
+from pareto.tasks.env.vectors import Step, VectorEnvs
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is known of an environment besides its dynamics.
-
-    Args:
-        objectives: the m objectives, in the order of the rewards' columns, in the directions their owner gave them.
-        observations: of one copy, and how they become arrays.
-        actions: of one copy, and how policies' numbers become them.
-        gamma: discount under which the literature reports it, or None.
-        ref_point: [m] the reference point that goes with it, or None.
-        max_episode_steps: its time limit, or None.
-    """
-
-    objectives: Objectives
-    observations: Observations
-    actions: Actions
-    gamma: float | None = None
-    ref_point: tuple[float, ...] | None = None
-    max_episode_steps: int | None = None
-
-
-class Moved(NamedTuple):
-    """What one step of all copies brought.
+class InTurn(VectorEnvs):
+    """Plain environments stepped one after the other.
 
     Args:
-        observations: [E, ...] what comes next; the first of the next episode where one ended.
-        rewards: [E, m] float64.
-        terminated: [E] bool, over by its own rules.
-        truncated: [E] bool, cut off.
-        final: [E, ...] what each copy truly saw after its action.
+        envs: E separate instances of the same environment.
+        objectives: of its rewards.
     """
 
-    observations: np.ndarray
-    rewards: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    final: np.ndarray
+    def __init__(self, envs: Sequence[gym.Env[Any, Any]], objectives: Objectives) -> None:
+        self.envs, self.copies, self.objectives = list(envs), len(envs), objectives
+        self.observations = Observations(envs[0].observation_space)
+        self.actions = Actions(envs[0].action_space)
+        if len({id(env.unwrapped) for env in envs}) < len(envs):
+            raise ConfigError(
+                "a factory must make a new environment in every call; it gave the same one twice"
+            )
+        self._seen = np.zeros((self.copies, *self.observations.shape), self.observations.dtype)
+        self._pending: np.ndarray | None = None
 
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """See `VectorEnvs`."""
+        for i, seed in enumerate(_seeds(seeds, self.copies)):
+            self._seen[i] = self.observations.encode_one(self.envs[i].reset(seed=seed)[0])
+        return self._seen.copy()
 
-class Copies(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """E copies of an environment with vector rewards, as gymnasium's `VectorEnv` with these habits.
-
-    - Observations are float32 [E, d], or images as they are (`pareto.tasks.env.spaces.Observations`), and
-      `single_observation_space` is the Box they lie in. Actions are integers [E] from 0, or float [E, d] in which bounded
-      axes span [-1, 1] and are clipped to it (`Actions`).
-    - Rewards are float64 [E, m], every objective in its own direction: multiply by `objectives.signs` to maximise.
-      A reward that is no vector of m finite numbers is an error.
-    - Autoreset mode SAME_STEP: a copy whose episode ends starts its next one in the same step. ``info["_final_obs"]``
-      [E] bool then says which ended, ``info["final_obs"]`` [E, ...] holds what every copy truly saw after its action; both
-      are absent from steps in which none ended. Values bootstrap from there where a copy was truncated and not
-      terminated; both may be true at the last allowed step, and terminated then decides.
-    - Random streams run on: nothing is seeded again unless `reset` is called with a seed. With one number s the copies
-      get s, s + 1, ...; derive seeds by name (`pareto.rng.derive_seed`), so that training, selection and held-out episodes
-      share none.
-    - ``reset(options={"reset_mask": mask})`` breaks off the episodes of the copies in the mask and begins their next ones.
-    - One call of `step` costs E true environment steps.
-
-    Args:
-        num_envs: E.
-        facts: what is known of the environment.
-    """
-
-    def __init__(self, num_envs: int, facts: Facts) -> None:
-        self.num_envs, self.facts = num_envs, facts
-        self.objectives, self.gamma = facts.objectives, facts.gamma
-        self.ref_point, self.max_episode_steps = facts.ref_point, facts.max_episode_steps
-        self.single_observation_space, self.single_action_space = (
-            facts.observations.encoded_space,
-            facts.actions.plain_space,
-        )
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self.metadata = {
-            "render_modes": [],
-            "autoreset_mode": AutoresetMode.SAME_STEP,
-            "objectives": facts.objectives.to_json(),
-        }
-        self._begun = False
-
-    def reset(  # type: ignore[override]
-        self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin an episode in every copy, or only in those of ``options["reset_mask"]`` ([E] bool).
-
-        Args:
-            seed: one seed >= 0 per copy, or one number s for s, s + 1, ...; None lets the streams run on.
-            options: see above.
-
-        Returns:
-            Observations [E, ...] and an empty info.
-        """
-        mask = (options or {}).get("reset_mask")
-        if mask is not None:
-            if seed is not None:
-                raise ConfigError("a masked reset lets the streams run on; expected seed None, got a seed")
-            return self.restart(np.array(mask, dtype=bool)), {}
-        if seed is None and self._begun:
-            return self.restart(np.ones(self.num_envs, dtype=bool)), {}
-        self._begun = True
-        return self.start(self._seeds(seed)), {}
-
-    def step(
-        self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Take one action in every copy: observations, rewards, terminated, truncated, info.
-
-        Raises:
-            ShapeError: not one action per copy, or a reward that is not a vector of m numbers.
-            NumericsError: a reward that is not finite.
-        """
-        self.begin_step(actions)
-        moved = self.end_step()
-        ended = moved.terminated | moved.truncated
-        info = {"final_obs": moved.final, "_final_obs": ended} if ended.any() else {}
-        return *moved[:4], info
-
-    @abstractmethod
-    def start(self, seeds: Sequence[int]) -> np.ndarray:
-        """Begin an episode in every copy, each with its own seed; observations [E, ...]."""
-
-    @abstractmethod
     def restart(self, mask: np.ndarray) -> np.ndarray:
-        """Begin the next episode of the copies in the mask; observations [E, ...] of all copies."""
+        """See `VectorEnvs`."""
+        for i in np.flatnonzero(mask):
+            self._seen[i] = self.observations.encode_one(self.envs[i].reset()[0])
+        return self._seen.copy()
 
-    @abstractmethod
     def begin_step(self, actions: np.ndarray) -> None:
-        """Hand the actions out; `end_step` must follow. What runs elsewhere works in between."""
+        """See `VectorEnvs`."""
+        self._pending = self.actions.decode(actions, self.copies)
 
-    @abstractmethod
-    def end_step(self) -> Moved:
-        """Wait for the step begun last."""
+    def end_step(self) -> Step:
+        """See `VectorEnvs`."""
+        assert self._pending is not None, "end_step follows begin_step"
+        rewards = np.empty((self.copies, len(self.objectives)))
+        terminated, truncated = np.zeros((2, self.copies), dtype=bool)
+        for i, (env, action) in enumerate(zip(self.envs, self._pending)):
+            scalar = (
+                action.item() if np.ndim(action) == 0 else action
+            )  # many environments index with what they get
+            observation, reward, terminated[i], truncated[i], _ = env.step(scalar)
+            self._seen[i] = self.observations.encode_one(observation)
+            rewards[i] = as_vector(reward, self.objectives)
+        self._pending = None
+        final, ended = self._seen.copy(), terminated | truncated
+        seen = self.restart(ended) if ended.any() else final
+        return Step(seen, check_finite(rewards) * self.objectives.signs, terminated, truncated, final)
+
+    def picture(self) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return _drawn(self.envs[0])
+
+    def close(self) -> None:
+        """See `VectorEnvs`."""
+        for env in self.envs:
+            env.close()
+
+
+class Batched(VectorEnvs):
+    """A gymnasium vector environment whose rewards are [E, m], or a mapping objective -> [E].
+
+    Args:
+        env: its autoreset mode must be SAME_STEP or DISABLED: under NEXT_STEP the step after an end ignores its action.
+        objectives: of its rewards.
+
+    Raises:
+        ConfigError: another autoreset mode.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], objectives: Objectives) -> None:
+        mode = env.metadata.get("autoreset_mode")
+        if mode not in (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED):
+            raise ConfigError(
+                f"a vector environment must reset in the same step, or not by itself; {type(env).__name__} has "
+                f"autoreset_mode {mode}; make it with autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP, or hand over "
+                "a function that makes one plain environment"
+            )
+        self.env, self.copies, self.objectives = env, env.num_envs, objectives
+        self.observations = Observations(env.single_observation_space)
+        self.actions = Actions(env.single_action_space)
+        self._resets_itself = mode == AutoresetMode.SAME_STEP
+        self._pending: np.ndarray | None = None
+
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return self._encoded(self.env.reset(seed=_seeds(seeds, self.copies))[0])  # type: ignore[arg-type]  # as its docs say
+
+    def restart(self, mask: np.ndarray) -> np.ndarray:
+        """See `VectorEnvs`."""
+        mask = np.array(mask, dtype=bool)
+        return self._encoded(self.env.reset(options={"reset_mask": mask})[0])
+
+    def begin_step(self, actions: np.ndarray) -> None:
+        """See `VectorEnvs`."""
+        self._pending = self.actions.decode(actions, self.copies)
+
+    def end_step(self) -> Step:
+        """See `VectorEnvs`."""
+        observations, rewards, terminated, truncated, info = self.env.step(self._pending)
+        self._pending = None
+        rewards = check_finite(self._vectors(rewards)) * self.objectives.signs
+        terminated, truncated = np.array(terminated, dtype=bool), np.array(truncated, dtype=bool)
+        seen = self._encoded(observations)
+        ended = terminated | truncated
+        if not ended.any():
+            return Step(seen, rewards, terminated, truncated, seen)
+        if not self._resets_itself:
+            return Step(self.restart(ended), rewards, terminated, truncated, seen)
+        return Step(seen, rewards, terminated, truncated, self._final(seen, info, ended))
 
     def state_dict(self) -> dict[str, np.ndarray] | None:
-        """Everything that determines what comes next, or None where the environment cannot be stored.
-
-        Where it is None, a resumed run equals an uninterrupted one only if both call `reset` with the same fresh seed
-        at the checkpoint.
-        """
-        return None
+        """See `VectorEnvs`; vector environments that can be stored have the methods of the same names."""
+        stored = getattr(self.env, "state_dict", None)
+        return None if stored is None else stored()
 
     def load_state_dict(self, saved: dict[str, np.ndarray]) -> np.ndarray:
-        """Go on from a `state_dict`; returns the observations [E, ...] there."""
-        raise TypeError(f"{type(self).__name__} cannot be stored: its state_dict() is None")
+        """See `VectorEnvs`."""
+        load = getattr(self.env, "load_state_dict", None)
+        return super().load_state_dict(saved) if load is None else self._encoded(load(saved))
 
-    def pareto_front(self, gamma: float) -> np.ndarray | None:
-        """Exact front [k, m] of discounted returns over deterministic policies, or None where it is not known."""
-        return None
-
-    @abstractmethod
     def picture(self) -> np.ndarray:
-        """The first copy drawn, [height, width, 3] uint8; only of what was opened with render=True."""
+        """See `VectorEnvs`."""
+        return _drawn(self.env)
 
-    def _seeds(self, seed: int | Sequence[int] | None) -> list[int]:
-        if seed is None or isinstance(seed, int | np.integer):
-            VectorEnv.reset(self, seed=None if seed is None else int(seed))
-            first = self.np_random_seed
-            assert first is not None
-            return [first + i for i in range(self.num_envs)]
-        seeds = [int(s) for s in seed]
-        if len(seeds) != self.num_envs or min(seeds) < 0:
+    def close(self) -> None:
+        """See `VectorEnvs`."""
+        if not self.env.closed:
+            self.env.close()
+
+    def _encoded(self, observations: Any) -> np.ndarray:
+        return self.observations.encode(observations, self.copies)
+
+    def _vectors(self, rewards: Any) -> np.ndarray:
+        if isinstance(rewards, dict):
+            rewards = np.stack([rewards[name] for name in self.objectives.names], axis=1)
+        rewards = np.asarray(rewards, dtype=np.float64)
+        if rewards.shape != (self.copies, len(self.objectives)):
             raise ShapeError(
-                f"expected {self.num_envs} seeds >= 0, one per copy; got {len(seeds)}: {seeds[:4]}"
+                f"expected rewards of shape {(self.copies, len(self.objectives))}, copies by objectives; "
+                f"got {rewards.shape} from {type(self.env).__name__}"
             )
-        return seeds
+        return rewards
+
+    def _final(self, seen: np.ndarray, info: dict[str, Any], ended: np.ndarray) -> np.ndarray:
+        stated = info.get("final_obs")
+        if stated is None:
+            raise ConfigError(
+                f"{type(self.env).__name__} must tell the last observations of ended episodes in info['final_obs']; "
+                "it does not"
+            )
+        if isinstance(stated, np.ndarray) and stated.dtype != object:
+            final = seen.copy()
+            final[ended] = self._encoded(stated)[ended]
+            return final
+        final = seen.copy()
+        for i in np.flatnonzero(ended):
+            final[i] = self.observations.encode_one(stated[i])
+        return final
+
+
+class SideBySide(VectorEnvs):
+    """Several groups of copies as one; groups in other processes work at the same time.
+
+    Args:
+        parts: groups of the same environment, in order.
+    """
+
+    def __init__(self, parts: Sequence[VectorEnvs]) -> None:
+        first = parts[0]
+        self.parts, self.copies = list(parts), sum(part.copies for part in parts)
+        self.objectives, self.observations, self.actions = first.objectives, first.observations, first.actions
+        self._cuts = np.cumsum([part.copies for part in parts])[:-1]
+
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """See `VectorEnvs`."""
+        split = np.split(np.array(_seeds(seeds, self.copies), dtype=object), self._cuts)
+        return np.concatenate([part.reset(list(some)) for part, some in zip(self.parts, split)])
+
+    def restart(self, mask: np.ndarray) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return np.concatenate(
+            [part.restart(some) for part, some in zip(self.parts, np.split(mask, self._cuts))]
+        )
+
+    def begin_step(self, actions: np.ndarray) -> None:
+        """See `VectorEnvs`."""
+        for part, some in zip(self.parts, np.split(np.asarray(actions), self._cuts)):
+            part.begin_step(some)
+
+    def end_step(self) -> Step:
+        """See `VectorEnvs`."""
+        return Step(*(np.concatenate(arrays) for arrays in zip(*(part.end_step() for part in self.parts))))
+
+    def state_dict(self) -> dict[str, np.ndarray] | None:
+        """See `VectorEnvs`."""
+        states = [part.state_dict() for part in self.parts]
+        if any(state is None for state in states):
+            return None
+        return {f"{i}.{k}": v for i, state in enumerate(states) for k, v in (state or {}).items()}
+
+    def load_state_dict(self, saved: dict[str, np.ndarray]) -> np.ndarray:
+        """See `VectorEnvs`."""
+        split: list[dict[str, np.ndarray]] = [{} for _ in self.parts]
+        for key, value in saved.items():
+            i, _, name = key.partition(".")
+            split[int(i)][name] = value
+        return np.concatenate([part.load_state_dict(some) for part, some in zip(self.parts, split)])
+
+    def picture(self) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return self.parts[0].picture()
+
+    def close(self) -> None:
+        """See `VectorEnvs`."""
+        for part in self.parts:
+            part.close()
+
+
+def _seeds(seeds: Sequence[int], copies: int) -> list[int]:
+    if len(seeds) != copies or min(seeds) < 0:
+        raise ShapeError(f"expected {copies} seeds >= 0, one per copy; got {len(seeds)}: {list(seeds)[:4]}")
+    return [int(seed) for seed in seeds]
+
+
+def _drawn(env: Any) -> np.ndarray:
+    frame = env.render()
+    if frame is None:
+        raise ConfigError(
+            f"{env} drew nothing; it must be opened with render=True and know the render mode 'rgb_array'"
+        )
+    return np.asarray(frame, dtype=np.uint8)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,11 +10,10 @@ from gymnasium.vector import VectorEnv
 
 from pareto.errors import ConfigError
 from pareto.objectives import Objective, Objectives
-from pareto.tasks.env.copies import Copies
-from pareto.tasks.env.local import Batched, InTurn
+from pareto.tasks.env.copies import Batched, InTurn, SideBySide
 from pareto.tasks.env.rewards import objectives_of
-from pareto.tasks.env.side_by_side import SideBySide
 from pareto.tasks.env.sources import Source, make_batch, make_one
+from pareto.tasks.env.vectors import VectorEnvs
 from pareto.tasks.env.workers import Remote
 
 
@@ -25,10 +23,9 @@ def open_envs(
     *,
     options: Mapping[str, Any] | None = None,
     objectives: Objectives | Sequence[Objective | str] | None = None,
-    max_episode_steps: int | None = None,
     workers: int = 0,
     render: bool = False,
-) -> Copies:
+) -> VectorEnvs:
     """E copies of an environment, whatever it is.
 
     Ids with a batched form of their own (all of ``pareto/...``) run as arrays; others are stepped one after the other,
@@ -40,7 +37,6 @@ def open_envs(
         copies: E >= 1.
         options: keyword arguments of the environment.
         objectives: names ("cost:min" is minimised) in the order of the rewards, where the environment does not say.
-        max_episode_steps: time limit in place of the environment's own; None keeps that.
         workers: processes that share the copies; 0 steps them in this one. Worth it from about 0.2 ms a step.
         render: make the first copy able to draw itself; such copies run as plain environments.
 
@@ -56,11 +52,6 @@ def open_envs(
     if copies < 1 or workers < 0:
         raise ConfigError(f"copies must be >= 1 and workers >= 0; got {copies} and {workers}")
     options = dict(options or {})
-    if max_episode_steps is not None:
-        if isinstance(source, str):
-            options["max_episode_steps"] = max_episode_steps
-        else:
-            source = partial(_limited, source, max_episode_steps)
     if workers and not render:
         shares = [copies // workers + (i < copies % workers) for i in range(min(workers, copies))]
         parts = [Remote(source, share, options, objectives) for share in shares]
@@ -86,7 +77,7 @@ def _side_by_side(
     copies: int,
     options: Mapping[str, Any],
     objectives: Objectives | Sequence[Objective | str] | None,
-) -> Copies:
+) -> VectorEnvs:
     times, left = divmod(copies, first.num_envs)
     if left:
         first.close()
@@ -98,13 +89,3 @@ def _side_by_side(
     parts = [Batched(first, named)]
     parts += [Batched(make_one(source, options, False), named) for _ in range(times - 1)]
     return parts[0] if times == 1 else SideBySide(parts)
-
-
-def _limited(make: Callable[..., Any], max_episode_steps: int, **options: Any) -> Any:
-    made = make(**options)
-    if isinstance(made, VectorEnv):
-        raise ConfigError(
-            f"expected a function that makes plain environments where max_episode_steps is given; got one that makes "
-            f"{type(made).__name__}; set the time limit inside it"
-        )
-    return gym.wrappers.TimeLimit(made, max_episode_steps)

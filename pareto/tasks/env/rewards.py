@@ -33,9 +33,9 @@ LIBRARY_NAMES = {
 def objectives_of(env: Any, given: Objectives | Sequence[Objective | str] | None = None) -> Objectives:
     """The objectives of an environment, plain or vector.
 
-    What the caller gives comes first; then an attribute `objectives` (`Objectives`) or `metadata["objectives"]` (names, or
-    rows of name, direction, unit); then `reward_space` (Dict: its keys; Box [m]) or `reward_dim`, with MO-Gymnasium's names
-    where its id is known. What says nothing of the kind is asked for one random step.
+    What the caller gives comes first; then `metadata["objectives"]` (names, or rows of name, direction, unit), then
+    `reward_space` (Dict: its keys; Box [m]) or `reward_dim`, with MO-Gymnasium's names where its id is known. What says
+    nothing of the kind is asked for one random step.
 
     Raises:
         ConfigError: fewer than two objectives, or a given list that does not fit the rewards.
@@ -101,19 +101,16 @@ def _not_a_vector(shape: tuple[int, ...], m: int | None) -> str:
 
 
 def _stated(env: Any) -> Objectives | None:
-    own = attribute(env, "objectives")
-    if isinstance(own, Objectives):
-        return own
     told = (getattr(env, "metadata", None) or {}).get("objectives")
     if told:
         return Objectives.from_json(told) if isinstance(told[0], Mapping) else Objectives(told)
-    space = attribute(env, "reward_space")
+    space = _attribute(env, "reward_space")
     if isinstance(space, spaces.Dict):
         return Objectives(space.spaces)
     m = (
         space.shape[0]
         if isinstance(space, spaces.Box) and len(space.shape) == 1
-        else attribute(env, "reward_dim")
+        else _attribute(env, "reward_dim")
     )
     return None if m is None else Objectives(_names(env, int(m)))
 
@@ -145,8 +142,9 @@ def _label(env: Any) -> str:
     return spec.id if spec is not None else type(getattr(env, "unwrapped", env)).__name__
 
 
-def attribute(env: Any, name: str) -> Any:
-    """What an environment, or one inside its wrappers, has under a name; None where there is none."""
-    if isinstance(env, gym.Env):
-        return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
-    return getattr(env, name, None)
+def _attribute(env: Any, name: str) -> Any:
+    return (
+        env.get_wrapper_attr(name)
+        if isinstance(env, gym.Env) and env.has_wrapper_attr(name)
+        else getattr(env, name, None)
+    )

@@ -53,14 +53,6 @@ class Observations:
         """float32, or uint8 for pixels."""
         return np.dtype(np.uint8 if self.keeps_shape and self.space.dtype == np.uint8 else np.float32)
 
-    @property
-    def encoded_space(self) -> spaces.Box:
-        """The Box in which encoded observations lie; without bounds where the space has none."""
-        if isinstance(self.space, spaces.Box) and self.keeps_shape:
-            return spaces.Box(self.space.low, self.space.high, dtype=self.dtype.type)
-        low, high = _bounds(self.space)
-        return spaces.Box(low.astype(np.float32), high.astype(np.float32))
-
     def encode(self, batch: Any, n: int) -> np.ndarray:
         """[n, *shape] of a batch of observations, batched the way gymnasium batches its space."""
         if self.keeps_shape:
@@ -87,18 +79,6 @@ def _width(space: spaces.Space[Any]) -> int:
         f"observations must be numbers (Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple of these); got {space}; "
         "wrap the environment so that it encodes them"
     )
-
-
-def _bounds(space: spaces.Space[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(low [d], high [d]) of flat observations."""
-    members = list(space.spaces.values()) if isinstance(space, spaces.Dict) else getattr(space, "spaces", ())
-    if members:
-        lows, highs = zip(*map(_bounds, members))
-        return np.concatenate(lows), np.concatenate(highs)
-    if isinstance(space, spaces.Box):
-        scale = 255.0 if space.dtype == np.uint8 else 1.0
-        return space.low.reshape(-1) / scale, space.high.reshape(-1) / scale
-    return np.zeros(_width(space)), np.ones(_width(space))
 
 
 def _flat(space: spaces.Space[Any], batch: Any, n: int) -> np.ndarray:
@@ -166,15 +146,6 @@ class Actions:
             return int(np.prod(self.space.shape))
         assert self._choices is not None
         return int(np.prod(self._choices, dtype=np.int64))
-
-    @property
-    def plain_space(self) -> spaces.Discrete | spaces.Box:
-        """What `decode` takes: Discrete from 0, or a flat Box whose bounded axes span [-1, 1]."""
-        if not isinstance(self.space, spaces.Box):
-            return spaces.Discrete(self.size)
-        bounded = np.isfinite(self.space.low) & np.isfinite(self.space.high)
-        high = np.where(bounded, 1.0, np.inf).reshape(-1).astype(np.float32)
-        return spaces.Box(-high, high)
 
     def decode(self, actions: np.ndarray, n: int) -> np.ndarray:
         """Actions [n, ...] of the space from int [n], or from float [n, size] in which bounded axes span [-1, 1].

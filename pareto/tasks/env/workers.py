@@ -14,11 +14,11 @@ from gymnasium.vector.utils import CloudpickleWrapper
 
 from pareto.errors import MachineError, ParetoError
 from pareto.objectives import Objective, Objectives
-from pareto.tasks.env.copies import Copies, Moved
 from pareto.tasks.env.sources import Source
+from pareto.tasks.env.vectors import Step, VectorEnvs
 
 
-class Remote(Copies):
+class Remote(VectorEnvs):
     """A group of copies that lives in a process of its own, started at once; `ready` waits until it stands.
 
     Args:
@@ -37,7 +37,7 @@ class Remote(Copies):
     ) -> None:
         # a fresh interpreter: forking one in which torch has threads can hang
         context = multiprocessing.get_context("spawn")
-        self._copies = copies
+        self.copies = copies
         self._pipe, theirs = context.Pipe()
         order = partial(_open, source, copies, options=dict(options), objectives=objectives)
         # functions made in a notebook travel as well
@@ -52,43 +52,39 @@ class Remote(Copies):
         Raises:
             ParetoError: what opening them raised there.
         """
-        super().__init__(self._copies, self._receive())
+        self.objectives, self.observations, self.actions = self._receive()
         return self
 
-    def start(self, seeds: Sequence[int]) -> np.ndarray:
-        """See `Copies`."""
-        return self._ask("start", list(seeds))
+    def reset(self, seeds: Sequence[int]) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return self._ask("reset", list(seeds))
 
     def restart(self, mask: np.ndarray) -> np.ndarray:
-        """See `Copies`."""
+        """See `VectorEnvs`."""
         return self._ask("restart", mask)
 
     def begin_step(self, actions: np.ndarray) -> None:
-        """See `Copies`."""
-        self._send("move", actions)
+        """See `VectorEnvs`."""
+        self._send("step", actions)
 
-    def end_step(self) -> Moved:
-        """See `Copies`."""
-        return Moved(*self._receive())
+    def end_step(self) -> Step:
+        """See `VectorEnvs`."""
+        return Step(*self._receive())
 
     def state_dict(self) -> dict[str, np.ndarray] | None:
-        """See `Copies`."""
+        """See `VectorEnvs`."""
         return self._ask("state_dict")
 
     def load_state_dict(self, saved: dict[str, np.ndarray]) -> np.ndarray:
-        """See `Copies`."""
+        """See `VectorEnvs`."""
         return self._ask("load_state_dict", saved)
 
-    def pareto_front(self, gamma: float) -> np.ndarray | None:
-        """See `Copies`."""
-        return self._ask("pareto_front", gamma)
-
     def picture(self) -> np.ndarray:
-        """See `Copies`."""
+        """See `VectorEnvs`."""
         return self._ask("picture")
 
-    def close_extras(self, **_: Any) -> None:
-        """End the process."""
+    def close(self) -> None:
+        """See `VectorEnvs`."""
         if self._process.is_alive() and not self._pipe.closed:
             self._send("close")
             self._process.join(timeout=10)
@@ -120,38 +116,32 @@ class Remote(Copies):
         return answer
 
 
-def _open(*args: Any, **kwargs: Any) -> Copies:
+def _open(*args: Any, **kwargs: Any) -> VectorEnvs:
     from pareto.tasks.env.opening import open_envs  # it imports this module
 
     return open_envs(*args, **kwargs)
 
 
-def _serve(pipe: Connection, open_copies: Callable[[], Copies]) -> None:
+def _serve(pipe: Connection, open_copies: Callable[[], VectorEnvs]) -> None:
     """Open the copies and answer requests until told to close; an error travels back and ends nothing else."""
     try:
         envs = open_copies()
     except Exception as error:
         pipe.send((False, _portable(error)))
         return
-    pipe.send((True, envs.facts))
-    try:
+    with envs:
+        pipe.send((True, (envs.objectives, envs.observations, envs.actions)))
         while True:
-            name, args = pipe.recv()
+            try:
+                name, args = pipe.recv()
+            except (EOFError, KeyboardInterrupt):
+                return
             if name == "close":
                 return
             try:
-                pipe.send((True, _move(envs, *args) if name == "move" else getattr(envs, name)(*args)))
+                pipe.send((True, getattr(envs, name)(*args)))
             except Exception as error:
                 pipe.send((False, _portable(error)))
-    except (EOFError, KeyboardInterrupt):
-        return  # whoever asked is gone
-    finally:
-        envs.close()
-
-
-def _move(envs: Copies, actions: np.ndarray) -> Moved:
-    envs.begin_step(actions)
-    return envs.end_step()
 
 
 def _portable(error: Exception) -> tuple[type[ParetoError], tuple[Any, ...]]:
