@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pareto import rng
 from pareto.agents.networks import Networks
 from pareto.agents.normalise import CLIP, Bounds, Running
 from pareto.agents.returns import Window
+from pareto.tasks.env.vectors import VectorEnvs
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Collector:
     """The population's copies of the environment and the episodes that are under way in them.
 
     Args:
-        env: P * E copies (see `pareto.tasks.env.vectors`), policy p in copies p E .. (p + 1) E - 1.
+        envs: P * E copies, policy p in copies p E .. (p + 1) E - 1.
         n_policies: P.
         gamma: discount of the recorded returns.
         window: how many finished episodes are remembered per policy.
@@ -94,21 +95,24 @@ class Collector:
         seed: of the copies.
     """
 
-    def __init__(self, env: Any, n_policies: int, gamma: float, window: int, m: int, seed: int) -> None:
-        self.env, self.n_policies, self.gamma = env, n_policies, gamma
-        self.n_envs = env.num_envs // n_policies
+    def __init__(
+        self, envs: VectorEnvs, n_policies: int, gamma: float, window: int, m: int, seed: int
+    ) -> None:
+        self.envs, self.n_policies, self.gamma = envs, n_policies, gamma
+        self.n_envs = envs.copies // n_policies
         self.window = Window.begin(n_policies, window, m)
-        self.returns = np.zeros((env.num_envs, m))
-        self.discount = np.ones(env.num_envs)
-        self.lengths = np.zeros(env.num_envs, dtype=np.int64)
+        self.returns = np.zeros((envs.copies, m))
+        self.discount = np.ones(envs.copies)
+        self.lengths = np.zeros(envs.copies, dtype=np.int64)
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
         """Start an episode in every copy."""
-        self.raw = self._shaped(self.env.reset(seed=seed)[0])
+        seeds = [rng.derive_seed(seed, i) for i in range(self.envs.copies)]
+        self.raw = self._shaped(self.envs.reset(seeds))
         self.returns[:], self.discount[:], self.lengths[:] = 0.0, 1.0, 0
 
-    def resume(self, observations: Any) -> None:
+    def resume(self, observations: np.ndarray) -> None:
         """Go on from observations of copies that were put back into an earlier state."""
         self.raw = self._shaped(observations)
 
@@ -124,19 +128,19 @@ class Collector:
                 seen = scaler(self.raw)
                 chosen = networks.head.sample(networks.actor(views, seen), views, draw)
                 raws.append(self.raw)
-                after, reward, terminated, truncated, info = self.env.step(networks.head.to_env(chosen))
-                over = terminated | truncated
-                self._count(np.asarray(reward), over)
-                lost = np.flatnonzero(truncated & ~terminated)
+                step = self.envs.step(chosen.flatten(0, 1).numpy())
+                over = step.terminated | step.truncated
+                self._count(step.rewards, over)
+                lost = np.flatnonzero(step.truncated & ~step.terminated)
                 if len(lost):
                     cut_t.append(np.full(len(lost), t))
                     cut_copy.append(lost)
-                    cut_raw.append(np.asarray(info["final_obs"])[lost])
+                    cut_raw.append(step.final_observations[lost])
                 observations.append(seen)
                 actions.append(chosen)
-                rewards.append(reward)
+                rewards.append(step.rewards)
                 ended.append(over)
-                self.raw = self._shaped(after)
+                self.raw = self._shaped(step.observations)
             where = np.concatenate(cut_copy) if cut_copy else np.zeros(0, dtype=np.int64)
             cut_p, cut_e = np.divmod(where, e)
             final = self._final(cut_raw, cut_p, scaler)
@@ -168,6 +172,6 @@ class Collector:
             self.window.add(done // self.n_envs, self.returns[done], self.lengths[done])
             self.returns[done], self.discount[done], self.lengths[done] = 0.0, 1.0, 0
 
-    def _shaped(self, observations: Any) -> Tensor:
+    def _shaped(self, observations: np.ndarray) -> Tensor:
         array = np.asarray(observations, dtype=np.float32)
         return torch.from_numpy(array).view(self.n_policies, self.n_envs, -1)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
 from pareto import rng
@@ -22,7 +21,8 @@ from pareto.agents.population import Population, Snapshots
 from pareto.agents.ppo import PPOConfig
 from pareto.agents.schedule import linear
 from pareto.errors import ConfigError, NumericsError
-from pareto.models.actors.mlp import Actions
+from pareto.models.actors import agent_facts
+from pareto.models.actors.mlp import Deployed
 from pareto.objectives import Objectives
 
 
@@ -31,7 +31,7 @@ class Networked:
     """A task and the shape of the policies for it.
 
     Args:
-        task: the environment (`pareto.tasks.env.EnvTask` or what has its `make`, `discount`, `objectives`, `facts`).
+        task: the environment (`pareto.tasks.env.EnvTask` or what has its `open`, `discount`, `objectives`, `facts`).
         networks: of one policy.
         bounds: of the observations.
     """
@@ -45,14 +45,17 @@ class Networked:
         """The usual networks for a task.
 
         Raises:
-            ConfigError: observations that are no array.
+            ConfigError: observations that are no vectors.
         """
-        space = task.facts.observation_space
-        if not isinstance(space, spaces.Box):
-            raise ConfigError(f"expected observations in a Box; {task.id} has {space}; wrap the environment")
-        head = make_head(task.facts.action_space)
-        networks = StackedMLP(int(np.prod(space.shape)), head, len(task.objectives), config.hidden)
-        return cls(task, networks, Bounds.of(space))
+        observations = task.facts.observations
+        if len(observations.shape) != 1:
+            raise ConfigError(
+                f"perceptrons see vectors; {task.id} has observations of shape {observations.shape}; "
+                "wrap the environment, or hand over a network of your own"
+            )
+        head = make_head(task.facts.actions)
+        networks = StackedMLP(observations.shape[0], head, len(task.objectives), config.hidden)
+        return cls(task, networks, Bounds.of(observations))
 
 
 def first_policies(networked: Networked, n: int, seed: int) -> Snapshots:
@@ -94,9 +97,9 @@ class Learning:
         draw = torch.Generator().manual_seed(rng.derive_seed("learning", *self._seed))
         task, p = networked.task, len(start)
         self.population = Population(networked.networks, start, networked.bounds, config, task.discount, draw)
-        env = task.make(p * config.envs, max_episode_steps=max_episode_steps)
+        envs = task.open(p * config.envs, max_episode_steps=max_episode_steps)
         self.collector = Collector(
-            env, p, task.discount, window, len(task.objectives), rng.derive_seed("training", *self._seed)
+            envs, p, task.discount, window, len(task.objectives), rng.derive_seed("training", *self._seed)
         )
         self.done = 0
 
@@ -141,11 +144,13 @@ class Learning:
             f"best_{name}": value for name, value in zip(objectives.names, best)
         }
 
-    def store(self, i: int, actions: Actions, folder: Path, facts: Mapping[str, Any]) -> None:
+    def store(self, i: int, actions: Deployed, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write one policy as it is now."""
         offset, scale = self.population.scaler.of(i)
         row = self.population.parameters[i].detach()
-        self.networked.networks.store(row, offset, scale, actions, folder, facts)
+        networks, told = self.networked.networks, self.networked.task.facts
+        common = agent_facts(networks.kind, told.observations, told.actions)
+        networks.store(row, offset, scale, actions, folder, {**common, **facts})
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """(tensors, facts) that `load` takes back.
@@ -161,8 +166,9 @@ class Learning:
         }
         for name, running in (("observed", population.scaler.running), ("scales", population.scales)):
             tensors |= {f"{name}.{k}": getattr(running, k) for k in ("count", "mean", "var")}
-        if hasattr(collector.env, "state_dict"):
-            tensors |= {f"env.{k}": torch.from_numpy(v) for k, v in collector.env.state_dict().items()}
+        stopped = collector.envs.state_dict()
+        if stopped is not None:
+            tensors |= {f"env.{k}": torch.from_numpy(v) for k, v in stopped.items()}
         else:
             collector.begin(rng.derive_seed("training", *self._seed, self.done))
         tensors |= {f"episodes.{k}": torch.from_numpy(v.copy()) for k, v in _episodes(collector).items()}
@@ -183,9 +189,9 @@ class Learning:
             for k in ("count", "mean", "var"):
                 setattr(running, k, tensors[f"{name}.{k}"].clone())
         population.scaler.refresh()
-        if hasattr(collector.env, "state_dict"):
-            saved = {k.removeprefix("env."): v.numpy() for k, v in tensors.items() if k.startswith("env.")}
-            collector.resume(collector.env.load_state_dict(saved))
+        saved = {k.removeprefix("env."): v.numpy() for k, v in tensors.items() if k.startswith("env.")}
+        if saved:
+            collector.resume(collector.envs.load_state_dict(saved))
         else:
             collector.begin(rng.derive_seed("training", *self._seed, self.done))
         for name, array in _episodes(collector).items():

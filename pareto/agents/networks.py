@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pareto.agents.heads import Head
-from pareto.models.actors.mlp import Actions, MLPActor
+from pareto.models.actors.mlp import Deployed, MLPActor
 
 
 class Networks(ABC):
@@ -26,11 +26,13 @@ class Networks(ABC):
         layout: name -> shape of one policy's parameter.
         head: what the actor's output means.
         m: objectives, the width of the critic's output.
+        kind: name of the stored actor (`pareto.models.actors`).
     """
 
     layout: Mapping[str, tuple[int, ...]]
     head: Head
     m: int
+    kind: str
 
     @property
     def size(self) -> int:
@@ -68,7 +70,7 @@ class Networks(ABC):
         row: Tensor,
         offset: np.ndarray,
         scale: np.ndarray,
-        actions: Actions,
+        actions: Deployed,
         folder: Path,
         facts: Mapping[str, Any],
     ) -> None:
@@ -80,7 +82,7 @@ class Networks(ABC):
             scale: multiplied onto them.
             actions: how it acts.
             folder: where to.
-            facts: further facts for policy.json.
+            facts: what `agent_facts` says, and more where wanted.
         """
 
 
@@ -100,6 +102,8 @@ class StackedMLP(Networks):
     for the critic's, as in Andrychowicz et al. (2021) and C-MORL's released code.
     """
 
+    kind = "mlp"
+
     def __init__(self, d: int, head: Head, m: int, hidden: tuple[int, ...] = (64, 64)) -> None:
         self.head, self.m, self.hidden = head, m, hidden
         layout: dict[str, tuple[int, ...]] = {}
@@ -108,7 +112,7 @@ class StackedMLP(Networks):
             layout[f"hidden.{i}.bias"] = (2, columns)
         layout["actor.weight"], layout["actor.bias"] = (hidden[-1], head.width), (head.width,)
         layout["critic.weight"], layout["critic.bias"] = (hidden[-1], m), (m,)
-        self.layout = layout | head.layout
+        self.layout = {**layout, **head.layout}
 
     def begin(self, n_policies: int, draw: torch.Generator) -> Tensor:
         """Orthogonal weights, zero biases."""
@@ -158,7 +162,7 @@ class StackedMLP(Networks):
         row: Tensor,
         offset: np.ndarray,
         scale: np.ndarray,
-        actions: Actions,
+        actions: Deployed,
         folder: Path,
         facts: Mapping[str, Any],
     ) -> None:
@@ -168,5 +172,5 @@ class StackedMLP(Networks):
             (views[f"hidden.{i}.weight"][0], views[f"hidden.{i}.bias"][0]) for i in range(len(self.hidden))
         ]
         layers.append((views["actor.weight"], views["actor.bias"]))
-        actor = MLPActor(layers, offset, scale, self.head.to_json(), actions, views.get("log_std"))
+        actor = MLPActor(layers, offset, scale, actions, views.get("log_std"))
         actor.save(folder, facts)

@@ -9,6 +9,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from pareto.models.spaces import Observations
+
 CLIP = 10.0
 """Scaled observations are cut to +-CLIP, as stored actors do."""
 
@@ -72,9 +74,15 @@ class Bounds:
     scale: np.ndarray
 
     @classmethod
-    def of(cls, space: spaces.Box) -> Bounds:
-        """The bounds of a flat observation space; wider than 1e6 counts as none."""
-        low, high = (np.asarray(x, dtype=np.float64).reshape(-1) for x in (space.low, space.high))
-        finite = np.isfinite(low) & np.isfinite(high) & (high - low < 1e6) & (high > low)
+    def of(cls, observations: Observations) -> Bounds:
+        """The bounds of encoded observations that are vectors; only those of a Box are known, wider than 1e6 counts as none."""
+        d = observations.shape[0]
+        low, high = np.full(d, -np.inf), np.full(d, np.inf)
+        if isinstance(observations.space, spaces.Box):
+            low, high = (
+                np.asarray(x, dtype=np.float64).reshape(-1)
+                for x in (observations.space.low, observations.space.high)
+            )
+        finite = (high > low) & (high - low < 1e6)
         low, high = np.where(finite, low, -1.0), np.where(finite, high, 1.0)
         return cls(finite, (low + high) / 2, 2 / (high - low))

@@ -77,14 +77,12 @@ class Population:
     ) -> None:
         self.networks, self.config, self.gamma, self.draw = networks, config, gamma, draw
         self.parameters = start.parameters.clone()
-        self.gradient = torch.zeros_like(self.parameters)
         self.adam = Adam.begin(self.parameters)
         self.scales = start.scales
         self.scaler = Scaler(bounds, start.observed)
         self.views = networks.views(self.parameters)
-        for view, gradient in zip(self.views.values(), networks.views(self.gradient).values()):
+        for view in self.views.values():
             view.requires_grad_()
-            view.grad = gradient
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -103,7 +101,6 @@ class Population:
             self.networks,
             self.views,
             self.parameters,
-            self.gradient,
             self.adam,
             batch,
             aim,

@@ -110,7 +110,6 @@ def improve(
     networks: Networks,
     views: Mapping[str, Tensor],
     parameters: Tensor,
-    gradient: Tensor,
     adam: Adam,
     batch: Batch,
     aim: Aim,
@@ -124,9 +123,8 @@ def improve(
 
     Args:
         networks: the shape.
-        views: leaves that share memory with `parameters`, whose gradients share memory with `gradient`.
+        views: leaves that share memory with `parameters`.
         parameters: [P, n].
-        gradient: [P, n].
         adam: its moments.
         batch: the samples.
         aim: what for.
@@ -146,6 +144,6 @@ def improve(
             c = aim.coefficients(surrogate_change(ratio.detach(), advantages))
             loss = policy_loss(ratio, advantages, c, batch, config.clip) - entropy * spread.mean(dim=1)
             error = torch.nn.functional.mse_loss(values, targets, reduction="sum") / len(rows)
-            gradient.zero_()
-            (loss.sum() + config.value * 0.5 * error).backward()
+            parts = torch.autograd.grad(loss.sum() + config.value * 0.5 * error, list(views.values()))
+            gradient = torch.cat([part.flatten(1) for part in parts], dim=1)
             adam.step(parameters, gradient, lr, config.max_norm)

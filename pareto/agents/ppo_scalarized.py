@@ -14,7 +14,7 @@ from pareto.agents.ppo import PPOConfig
 from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
 from pareto.config import Config
 from pareto.methods import FITTERS, METHODS
-from pareto.models.actors.mlp import Actions
+from pareto.models.actors.mlp import Deployed
 from pareto.policy_set import PolicySet
 from pareto.state.checkpoint import Checkpoints
 
@@ -42,7 +42,7 @@ class ScalarizedPPO(Config):
     total_steps: int = Field(default=500_000, ge=1)
     max_episode_steps: int | None = Field(default=None, ge=1)
     window: int = Field(default=64, ge=1)
-    actions: Actions = "mode"
+    actions: Deployed = "mode"
     ppo: PPOConfig = PPOConfig()
     checkpoint_every: int = Field(default=200, ge=1)
 

@@ -48,8 +48,8 @@ def test_the_policy_loss_is_ppos_on_the_standardised_sum():
 def test_steps_are_counted_truly():
     learning = begin(sea())
     taken = []
-    real = learning.collector.env.step
-    learning.collector.env.step = lambda a: (taken.append(len(a)), real(a))[1]
+    real = learning.collector.envs.step
+    learning.collector.envs.step = lambda a: (taken.append(len(a)), real(a))[1]
     learning.step(2)
     learning.step(2)
     assert learning.steps == sum(taken) == 2 * 2 * 4 * 16

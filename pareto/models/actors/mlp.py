@@ -13,7 +13,8 @@ from pareto.models.actors import ACTORS, Actor
 from pareto.state import atomic
 
 TENSORS = "actor.safetensors"
-Actions = Literal["mode", "sample"]
+Deployed = Literal["mode", "sample"]
+"""How a trained policy acts: its likeliest action, or one drawn."""
 
 
 @ACTORS.register("mlp", source="Schulman et al. (2017), 64-64 tanh policies")
@@ -22,15 +23,14 @@ class MLPActor(Actor):
     """A tanh perceptron over a vector observation, with a categorical or a Gaussian head.
 
     x = (observation - offset) * scale, clipped to [-10, 10]; h = tanh(x W + b) layer by layer; the last layer is linear:
-    logits of a Discrete space, or the mean of a Box space, to which the standard deviation belongs.
+    logits of discrete actions, or the mean of continuous ones, to which a standard deviation belongs.
 
     Args:
         layers: (W [in, out], b [out]) of each layer.
         offset: [d] subtracted from observations.
         scale: [d] multiplied onto them.
-        head: {"space": "discrete", "n": A, "start": a0} or {"space": "box", "low": [...], "high": [...]}.
         actions: take the likeliest action, or draw one.
-        log_std: [a] of a Gaussian head, else None.
+        log_std: [a] where actions are continuous, else None.
     """
 
     def __init__(
@@ -38,12 +38,11 @@ class MLPActor(Actor):
         layers: list[tuple[np.ndarray, np.ndarray]],
         offset: np.ndarray,
         scale: np.ndarray,
-        head: Mapping[str, Any],
-        actions: Actions,
+        actions: Deployed,
         log_std: np.ndarray | None = None,
     ) -> None:
         self.layers, self.offset, self.scale = layers, offset, scale
-        self.head, self.actions, self.log_std = dict(head), actions, log_std
+        self.actions, self.log_std = actions, log_std
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Self:
@@ -58,19 +57,18 @@ class MLPActor(Actor):
                 layers,
                 tensors["offset"],
                 tensors["scale"],
-                facts["head"],
                 facts["actions"],
                 tensors.get("log_std"),
             )
         except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold a stored perceptron: {error}") from error
 
-    def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> None:
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write the actor as a policy folder.
 
         Args:
             folder: made when missing.
-            facts: further JSON-able facts for policy.json.
+            facts: what `agent_facts` says, and more where wanted.
         """
         from safetensors.numpy import save
 
@@ -82,8 +80,7 @@ class MLPActor(Actor):
             tensors["log_std"] = self.log_std
         plain = {name: np.ascontiguousarray(t, dtype=np.float32) for name, t in tensors.items()}
         atomic.write_bytes(folder / TENSORS, save(plain))
-        own = {"kind": "agent", "actor": "mlp", "actions": self.actions, "head": self.head}
-        atomic.write_json(folder / "policy.json", {**(facts or {}), **own})
+        atomic.write_json(folder / "policy.json", {**facts, "actions": self.actions})
 
     def outputs(self, observations: Any) -> np.ndarray:
         """[n, A] logits or [n, a] means, float32."""
@@ -94,14 +91,9 @@ class MLPActor(Actor):
         weight, bias = self.layers[-1]
         return x @ weight + bias
 
-    def act(self, observations: Any, draw: np.random.Generator) -> np.ndarray:
+    def act(self, observations: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """One action per observation [n, d]."""
         out = self.outputs(observations)
-        if self.head["space"] == "discrete":
-            if self.actions == "sample":
-                out = out + draw.gumbel(size=out.shape)
-            return out.argmax(axis=-1) + self.head["start"]
-        if self.actions == "sample":
-            assert self.log_std is not None
-            out = out + np.exp(self.log_std) * draw.standard_normal(out.shape)
-        return np.clip(out, self.head["low"], self.head["high"]).astype(np.float32)
+        if self.log_std is None:
+            return (out if self.actions == "mode" else out + draw.gumbel(size=out.shape)).argmax(axis=-1)
+        return out if self.actions == "mode" else out + np.exp(self.log_std) * draw.standard_normal(out.shape)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
+
+from pareto.tasks.env.vectors import VectorEnvs
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,10 @@ class Episodes:
     """What n episodes gave.
 
     Args:
-        returns: [n, m] float64, discounted returns.
+        returns: [n, m] float64, discounted, larger is better.
         lengths: [n] steps of each.
-        steps: environment steps simulated for them, idle copies included.
-        actions: per episode its actions, where they were kept.
+        steps: true environment steps they cost, those of copies that were over and had to go along included.
+        actions: per episode its actions as given to the environment, where they were kept.
         rewards: per episode [length, m], where they were kept.
     """
 
@@ -30,49 +30,46 @@ class Episodes:
 
 
 def play(
-    env: VectorEnv[Any, Any, Any],
-    act: Callable[[Any], np.ndarray],
+    envs: VectorEnvs,
+    act: Callable[[np.ndarray], np.ndarray],
     seeds: Sequence[int],
     gamma: float,
     *,
     keep: bool = False,
 ) -> Episodes:
-    """Play one episode per copy and nothing more of any copy.
+    """Play one episode per copy; what a copy does after its end counts for nothing but the cost.
 
     Args:
-        env: n copies (see `pareto.tasks.env.vectors`), with a time limit or sure to end.
-        act: observations [n, ...] -> actions [n, ...].
-        seeds: [n] one seed per copy, so that an episode does not depend on the others.
+        envs: E copies, with a time limit or sure to end.
+        act: observations [E, ...] -> actions, as `VectorEnvs.step` takes them.
+        seeds: [E] one seed per copy, so that an episode does not depend on the others.
         gamma: discount.
         keep: keep actions and rewards.
     """
-    n = env.num_envs
-    observations, _ = env.reset(seed=[int(s) for s in seeds])
-    returns: np.ndarray | None = None
-    lengths, discount = np.zeros(n, dtype=np.int64), 1.0
-    running = np.ones(n, dtype=bool)
-    taken, given, steps = [], [], 0
+    observations = envs.reset(seeds)
+    returns = np.zeros((envs.copies, len(envs.objectives)))
+    lengths, discount, steps = np.zeros(envs.copies, dtype=np.int64), 1.0, 0
+    running = np.ones(envs.copies, dtype=bool)
+    taken, given = [], []
     while running.any():
         actions = act(observations)
-        observations, rewards, terminated, truncated, _ = env.step(actions)
-        rewards = np.asarray(rewards, dtype=np.float64)
-        returns = np.zeros_like(rewards) if returns is None else returns
-        returns += np.where(running[:, None], discount * rewards, 0.0)
+        step = envs.step(actions)
+        observations = step.observations
+        returns += np.where(running[:, None], discount * step.rewards, 0.0)
         lengths += running
-        steps += n
+        steps += envs.copies
         discount *= gamma
         if keep:
             taken.append(actions)
-            given.append(rewards)
-        running &= ~(terminated | truncated)
-    assert returns is not None
+            given.append(step.rewards)
+        running &= ~(step.terminated | step.truncated)
     if not keep:
         return Episodes(returns, lengths, steps)
-    actions, rewards = np.stack(taken, axis=1), np.stack(given, axis=1)
+    all_actions, all_rewards = np.stack(taken, axis=1), np.stack(given, axis=1)
     return Episodes(
         returns,
         lengths,
         steps,
-        tuple(a[:k] for a, k in zip(actions, lengths)),
-        tuple(r[:k] for r, k in zip(rewards, lengths)),
+        tuple(a[:k] for a, k in zip(all_actions, lengths)),
+        tuple(r[:k] for r, k in zip(all_rewards, lengths)),
     )

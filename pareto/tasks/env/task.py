@@ -16,70 +16,66 @@ from pareto.config import Config
 from pareto.errors import ConfigError
 from pareto.front import hypervolume
 from pareto.models.actors import Actor, load_actor
-from pareto.objectives import Objective, Objectives
+from pareto.objectives import Objectives
 from pareto.tasks import TASKS
 from pareto.tasks.env.episodes import Episodes, play
-from pareto.tasks.env.vectors import EnvFacts, describe, make_vectors
+from pareto.tasks.env.facts import EnvFacts, describe, fastest
+from pareto.tasks.env.opening import open_envs
+from pareto.tasks.env.sources import Source
+from pareto.tasks.env.vectors import VectorEnvs
 from pareto.tasks.protocol import Scores
+
+MEMORY: dict[str, Source] = {}
+"""Name -> function that makes an environment, for tasks on objects in memory; see `pareto.study.fitting.env`."""
 
 
 @TASKS.register(
     "env", source="gymnasium (Towers et al. 2024); vector rewards as in MO-Gymnasium (Felten et al. 2023)"
 )
 class EnvTask(Config):
-    """An environment with vector rewards, all of them maximised.
+    """An environment with vector rewards.
 
     A policy's values are its mean discounted returns over episodes. Every episode has a seed of its own, the same for every
     policy; the seeds of the splits and those of training are different streams.
 
     Args:
         id: id of an environment of this suite, of MO-Gymnasium, or "module:Env-v0".
-        arguments: of the environment.
-        names: of the objectives; None takes the environment's own.
+        options: keyword arguments of the environment.
+        names: of the objectives ("cost:min" is minimised); None takes the environment's own.
         gamma: discount of the returns; None takes the environment's own.
         max_episode_steps: time limit of scored episodes; None keeps the environment's own.
         selection_episodes: episodes of the split that choices may rest on.
         heldout_episodes: episodes of the split that is reported.
         seed: another seed is another set of scored episodes.
+        workers: processes that share the copies; worth it for environments that need more than 0.2 ms a step.
     """
 
     kind: Literal["env"] = "env"
     id: str
-    arguments: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = {}
     names: tuple[str, ...] | None = None
     gamma: float | None = Field(default=None, gt=0, le=1)
     max_episode_steps: int | None = Field(default=None, ge=1)
     selection_episodes: int = Field(default=20, ge=1)
     heldout_episodes: int = Field(default=100, ge=1)
     seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=256)
 
     @model_validator(mode="after")
     def _exists(self) -> EnvTask:
-        try:
-            facts, objectives = self.facts, self.objectives
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        if len(objectives) != len(facts.objectives):
-            raise ValueError(
-                f"{self.id} has {len(facts.objectives)} objectives; got names {list(objectives.names)}"
-            )
-        if self.gamma is None and facts.gamma is None:
+        if self.gamma is None and self.facts.gamma is None:
             raise ValueError(f"{self.id} does not say its discount; give task.gamma")
         return self
 
     @cached_property
     def facts(self) -> EnvFacts:
         """What the environment says of itself."""
-        return describe(self.id, self.arguments)
+        return describe(self._source, self.options, self.names)
 
-    @cached_property
+    @property
     def objectives(self) -> Objectives:
         """The objectives, in the order of the reward vector."""
-        own = self.facts.objectives
-        if self.names is None:
-            return own
-        scales = [o.scale for o in own] if len(own) == len(self.names) else [1.0] * len(self.names)
-        return Objectives(Objective(name, scale=scale) for name, scale in zip(self.names, scales))
+        return self.facts.objectives
 
     @property
     def discount(self) -> float:
@@ -88,15 +84,26 @@ class EnvTask(Config):
         assert found is not None
         return found
 
-    def make(self, n: int, *, max_episode_steps: int | None = None) -> Any:
-        """N copies to learn in; see `pareto.tasks.env.vectors`.
+    @property
+    def _source(self) -> Source:
+        return fastest(MEMORY.get(self.id, self.id))
+
+    def open(self, copies: int, *, max_episode_steps: int | None = None) -> VectorEnvs:
+        """Copies to learn in.
 
         Args:
-            n: how many.
+            copies: how many.
             max_episode_steps: time limit; None takes the task's own.
         """
         limit = max_episode_steps if max_episode_steps is not None else self.max_episode_steps
-        return make_vectors(self.id, n, arguments=self.arguments, max_episode_steps=limit)
+        limits = {} if limit is None or callable(self._source) else {"max_episode_steps": limit}
+        return open_envs(
+            self._source,
+            copies,
+            options={**self.options, **limits},
+            objectives=self.names,
+            workers=self.workers,
+        )
 
     def episode_seeds(self, split: str) -> list[int]:
         """Seeds of the episodes of a split."""
@@ -124,7 +131,9 @@ class EnvTask(Config):
         ids = np.array([f"{split}-{i}" for i in range(len(played.returns))])
         counted = "scoring_env_steps" if split == "heldout" else "selection_env_steps"
         facts = {"episode_steps": float(played.lengths.mean())} if split == "heldout" else {}
-        return Scores(played.returns, ids, split, facts, Cost(**{counted: played.steps}))
+        return Scores(
+            self.objectives.orient(played.returns), ids, split, facts, Cost(**{counted: played.steps})
+        )
 
     def samples(
         self, policy: Path, kind: str, needs: Mapping[str, Path], n: int
@@ -139,8 +148,8 @@ class EnvTask(Config):
                 "prompt": f"episode {i}",
                 "response": " ".join(map(str, np.asarray(actions).tolist())),
                 "actions": np.asarray(actions).tolist(),
-                "rewards": rewards.tolist(),
-                "returns": self.objectives.named(value),
+                "rewards": self.objectives.orient(rewards).tolist(),
+                "returns": self.objectives.named(self.objectives.orient(value)),
             }
             for i, (actions, rewards, value) in enumerate(zip(played.actions, played.rewards, played.returns))
         ]
@@ -149,7 +158,7 @@ class EnvTask(Config):
         self, policies: Sequence[Mapping[str, Any]], ref_point: np.ndarray, needs: Mapping[str, Path]
     ) -> Mapping[str, Any] | None:
         """The exact front over deterministic policies, where the environment can work it out."""
-        find = getattr(self.make(1), "pareto_front", None)
+        find = self.facts.pareto_front
         front = None if find is None else find(self.discount)
         if front is None:
             return None
@@ -173,6 +182,5 @@ class EnvTask(Config):
         """
         seeds = self.episode_seeds(split) if seeds is None else seeds
         draw = rng.generator("episode actions", split, self.seed)
-        return play(
-            self.make(len(seeds)), lambda seen: actor.act(seen, draw), seeds, self.discount, keep=keep
-        )
+        with self.open(len(seeds)) as envs:
+            return play(envs, lambda seen: actor.act(seen, draw), seeds, self.discount, keep=keep)

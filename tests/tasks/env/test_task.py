@@ -7,32 +7,19 @@ import pytest
 
 from pareto import rng
 from pareto.errors import ArtifactError, ConfigError
-from pareto.models.actors import Actor, load_actor
+from pareto.models.actors import agent_facts, load_actor
 from pareto.models.actors.mlp import MLPActor
 from pareto.tasks.env import EnvTask
 from pareto.tasks.env.episodes import play
-
-
-class Always(Actor):
-    """Takes the same action for ever."""
-
-    def __init__(self, action):
-        self.action = action
-
-    @classmethod
-    def load(cls, folder, facts):
-        return cls(facts["action"])
-
-    def act(self, observations, draw):
-        return np.full(len(observations), self.action)
 
 
 def stored(folder, action):
     """A perceptron of deep-sea treasure that always takes one action."""
     bias = np.zeros(4)
     bias[action] = 5.0
-    head = {"space": "discrete", "n": 4, "start": 0}
-    MLPActor([(np.zeros((2, 4)), bias)], np.zeros(2), np.ones(2), head, "mode").save(folder)
+    told = EnvTask(id="deep-sea-treasure-v0").facts
+    actor = MLPActor([(np.zeros((2, 4)), bias)], np.zeros(2), np.ones(2), "mode")
+    actor.save(folder, agent_facts("mlp", told.observations, told.actions))
     return folder
 
 
@@ -53,7 +40,7 @@ def test_episodes_end_where_they_end():
     task = EnvTask(id="pareto/Minecart-v0", max_episode_steps=30)
     moves = np.array([3] * 4 + [4] + [1] * 9 + [3] * 30)  # out, round, and home again
     at = iter(moves)
-    played = play(task.make(2), lambda seen: np.array([next(at), 5]), [1, 2], 1.0, keep=True)
+    played = play(task.open(2), lambda seen: np.array([next(at), 5]), [1, 2], 1.0, keep=True)
     assert played.lengths[1] == 30
     assert played.lengths[0] <= 30
     assert played.steps == 2 * played.lengths.max()
@@ -89,8 +76,8 @@ def test_samples_are_trajectories(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"id": "minecrat-v0"}, "unknown environment 'minecrat-v0' .did you mean 'minecart-v0'"),
-        ({"id": "minecart-v0", "names": ("a", "b")}, "has 3 objectives; got names"),
+        ({"id": "minecrat-v0"}, "unknown environment 'minecrat-v0' .did you mean 'pareto.Minecart-v0'"),
+        ({"id": "minecart-v0", "names": ("a", "b")}, "2 objectives were named"),
     ],
 )
 def test_mistakes_are_named(settings, says):
