@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,7 +85,7 @@ def reattach(model: Any, folder: Path) -> Any:
 
         model.requires_grad_(False)
         return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
-    return load_policy(model, folder).requires_grad_(True)
+    return load_backbone(model, folder).requires_grad_(True)
 
 
 def save_policy(model: Any, folder: Path) -> str:
@@ -110,7 +111,7 @@ def save_policy(model: Any, folder: Path) -> str:
 
 
 def load_policy(reference: Any, folder: Path) -> Any:
-    """Load a stored policy: what `save_policy` wrote, with action heads on it where there are any.
+    """Load a stored policy: what `save_policy` wrote, with action heads on it or told its weights where it was so stored.
 
     Args:
         reference: a freshly loaded base model; it becomes part of the result.
@@ -123,6 +124,10 @@ def load_policy(reference: Any, folder: Path) -> Any:
         from pareto.models.mixed_heads import load_mixed  # heads stand on the backbones of this file
 
         return load_mixed(reference, folder)
+    if (folder / "conditioning.json").exists():
+        from pareto.models.prompt_policy import load_told
+
+        return load_told(reference, folder, json.loads((folder / "policy.json").read_text())["weights"])
     return load_backbone(reference, folder)
 
 
@@ -147,3 +152,12 @@ def load_backbone(reference: Any, folder: Path) -> Any:
     raise ArtifactError(
         f"expected adapter_config.json or model.safetensors in {folder}; found neither: the policy is incomplete"
     )
+
+
+def first_adapter(model: Any) -> tuple[Any, ...]:
+    """One layer that knows whether a model's adapters are on; none for a model without adapters."""
+    if not hasattr(model, "peft_config"):
+        return ()
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return tuple(m for m in model.modules() if isinstance(m, BaseTunerLayer))[:1]

@@ -104,6 +104,20 @@ def generate(
         ShapeError: not one seed, or not one row of coefficients, for each prompt.
     """
     ids = encode_prompts(tokenizer, prompts)
+    return generate_to(model, tokenizer, ids, sampling, seed=seed, coefficients=coefficients, cache=cache)
+
+
+def generate_to(
+    model: Any,
+    tokenizer: Any,
+    ids: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    seed: int | Sequence[int] = 0,
+    coefficients: np.ndarray | None = None,
+    cache: PrefixCache | None = None,
+) -> list[Reply]:
+    """One reply per prompt of which the token ids are known; see `generate`."""
     ends = end_ids(model, tokenizer)
     rows: list[list[int]] = [[] for _ in ids]
     logps: list[list[float]] = [[] for _ in ids]

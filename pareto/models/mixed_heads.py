@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pareto.errors import ArtifactError, ShapeError
-from pareto.models.adapters import load_backbone
+from pareto.models.adapters import first_adapter, load_backbone
 from pareto.models.heads import FACTS, TENSORS, base_of
 
 
@@ -77,7 +77,7 @@ class MixedHead(nn.Module):
     def __init__(self, original: nn.Linear, mixture: FullMixture | LowRankMixture, model: Any) -> None:
         super().__init__()
         self.original, self.mixture = original, mixture
-        self._adapter = _first_adapter(model)  # a tuple: not a part of the head
+        self._adapter = first_adapter(model)  # a tuple: not a part of the head
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[..., d] -> [..., V] float32."""
@@ -198,12 +198,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ArtifactError(f"{path} must hold a mapping; got {type(content).__name__}")
     return content
-
-
-def _first_adapter(model: Any) -> tuple[Any, ...]:
-    """One layer that knows whether a model's adapters are on; none for a model without adapters."""
-    if not hasattr(model, "peft_config"):
-        return ()
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return tuple(m for m in model.modules() if isinstance(m, BaseTunerLayer))[:1]

@@ -44,7 +44,7 @@ def stream(
     coefficients: np.ndarray | None = None,
     cache: PrefixCache | None = None,
 ) -> Iterator[Piece]:
-    """Yield a piece for every token that is drawn; closing the iterator stops the work.
+    """Give a piece for every token that is drawn; closing the iterator stops the work.
 
     Args:
         model: a causal model on its device, or a mixture.
@@ -59,6 +59,20 @@ def stream(
         DataError: a prompt leaves no room for a reply within the model's positions.
     """
     ids = encode_prompts(tokenizer, prompts)
+    return stream_to(model, tokenizer, ids, sampling, seed=seed, coefficients=coefficients, cache=cache)
+
+
+def stream_to(
+    model: Any,
+    tokenizer: Any,
+    ids: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    seed: int | Sequence[int] = 0,
+    coefficients: np.ndarray | None = None,
+    cache: PrefixCache | None = None,
+) -> Iterator[Piece]:
+    """Yield the pieces of replies to prompts of which the token ids are known; see `stream`."""
     ends = end_ids(model, tokenizer)
     drawn = draw_tokens(
         model,

@@ -17,12 +17,19 @@ class Choice:
     """A steering method and the reason for it.
 
     Args:
-        method: "soup", "heads" or "nearest".
+        method: "soup", "heads", "prompt" or "nearest".
         why: in words.
     """
 
     method: str
     why: str
+
+
+OF_KIND = {
+    "heads": Choice("heads", "the heads of one backbone, mixed"),
+    "prompt": Choice("prompt", "a policy that reads its weights"),
+}
+"""What serves runs whose policies are all of one kind that takes any weights."""
 
 
 def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) -> Choice:
@@ -36,8 +43,9 @@ def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) ->
     distance = np.linalg.norm(run.weights - weights, axis=1)
     if (distance <= SAME).any():
         return Choice("nearest", "a policy was made for exactly these weights")
-    if {r.kind for r in run if r.weights is not None} == {"heads"}:
-        return Choice("heads", "the heads of one backbone, mixed")
+    kinds = {r.kind for r in run if r.weights is not None}
+    if len(kinds) == 1 and (own := OF_KIND.get(next(iter(kinds)))) is not None:
+        return own
     try:
         among = chosen_records(run, "corners" if extrapolate else "all")
         points = np.array([run.objectives.vector(r.weights or {}) for r in among])

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pareto import simplex
 from pareto.cells import Cell
-from pareto.errors import ConfigError
+from pareto.errors import ConfigError, SimplexError
 from pareto.study.config import StudyConfig
 from pareto.study.measured import weights_key
 from pareto.study.rounds import Round, first_round, in_rounds
@@ -45,6 +46,7 @@ def plan_study(study: StudyConfig, rounds: Sequence[Round] | None = None) -> Pla
     method: Any = study.method
     rounds = (first_round(study),) if rounds is None else tuple(rounds)
     weights = tuple(w for one in rounds for w in one.weights)
+    _check_kind(study, weights)
     own = task.prerequisites()
     task_needs = {name: cell.id for name, cell in own.items()}
     cells: dict[str, Cell] = {}
@@ -67,6 +69,20 @@ def plan_study(study: StudyConfig, rounds: Sequence[Round] | None = None) -> Pla
         seen.add(cell.id)
     told = tuple(one.to_json() for one in rounds) if in_rounds(study) else ()
     return Plan(weights, task_needs, tuple(planned), told)
+
+
+def _check_kind(study: StudyConfig, weights: Sequence[Mapping[str, float]]) -> None:
+    """Refuse directions for a method that takes weights, and weights for one that takes directions."""
+    objectives = study.task.objectives  # type: ignore[attr-defined]  # every task has objectives
+    directed = getattr(study.method, "weights_kind", "simplex") == "direction"
+    for i, named in enumerate(weights):
+        try:
+            (simplex.check_direction if directed else simplex.check)(objectives.vector(named))
+        except SimplexError as error:
+            kind = (
+                "unit directions (weights.kind directions, or list)" if directed else "weights on the simplex"
+            )
+            raise ConfigError(f"method {study.method_name!r} takes {kind}; weights {i}: {error}") from error
 
 
 def _in_rounds(study: StudyConfig, rounds: Sequence[Round], cells: Sequence[Cell]) -> Iterator[Cell]:

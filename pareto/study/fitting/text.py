@@ -87,7 +87,7 @@ def fit_text(
         method=method,
         weights=WeightsConfig(kind="list", list=tuple(chosen), corners=False)
         if chosen
-        else WeightsConfig(n=n_weights),
+        else WeightsConfig(kind=_kind(method), n=n_weights),
         seeds=(seed,),
     )
 
@@ -98,6 +98,11 @@ def fit_text(
 
     run_study(study, root, workers=0, notify=tell)
     return load(root)
+
+
+def _kind(method: Any) -> str:
+    """The weights that a method takes where nobody says which."""
+    return "directions" if getattr(method, "weights_kind", "simplex") == "direction" else "cells"
 
 
 def _labelled(rows: Any) -> Iterable[dict[str, Any]]:
