@@ -20,15 +20,19 @@ def test_measured_then_mixed_then_nearest(adapter_run):
     assert isinstance(mixed, MixedPolicy)
     assert mixed.shares == pytest.approx({"h": 0.8, "half": 0.2})
     others = dataclasses.replace(
-        adapter_run, records=tuple(dataclasses.replace(r, kind="prompt") for r in adapter_run)
+        adapter_run, records=tuple(dataclasses.replace(r, kind="agent") for r in adapter_run)
     )
     choice = choose(others, others.check_weights([0.9, 0.1]))
     assert choice.method == "nearest"
-    assert "kind 'prompt', which has no exact mixture" in choice.why
+    assert "kind 'agent', which has no exact mixture" in choice.why
     heads = dataclasses.replace(
         adapter_run, records=tuple(dataclasses.replace(r, kind="heads") for r in adapter_run)
     )
     assert choose(heads, heads.check_weights([0.9, 0.1])).method == "heads"
+    told = dataclasses.replace(
+        adapter_run, records=tuple(dataclasses.replace(r, kind="prompt") for r in adapter_run)
+    )
+    assert choose(told, told.check_weights([0.9, 0.1])).method == "prompt"
     few = dataclasses.replace(adapter_run, records=adapter_run.records[:2])
     choice = choose(few, few.check_weights([0.1, 0.9]))
     assert choice.method == "nearest"

@@ -88,3 +88,29 @@ def test_doubles_go_but_order_stays() -> None:
     assert with_corners(rows, corners=True).tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
     with pytest.raises(SimplexError):
         check([[0.5, 0.6]])
+
+
+def test_directions_of_two_objectives_are_angles_from_minus_45_to_135() -> None:
+    """Seven without corners: -45, -15, ..., 135 degrees; with corners the two axes first and none twice."""
+    rows = weights(2, kind="directions", n=7, corners=False)
+    angles = np.degrees(np.arctan2(rows[:, 1], rows[:, 0]))
+    assert angles.tolist() == pytest.approx([-45, -15, 15, 45, 75, 105, 135])
+    for n in (6, 9, 21):
+        rows = weights(2, kind="directions", n=n)
+        assert rows[:2].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+        assert len(rows) == n
+        assert np.allclose(np.linalg.norm(rows, axis=1), 1.0)
+        assert [-(2**-0.5), 2**-0.5] in [pytest.approx(row.tolist()) for row in rows]
+
+
+def test_directions_of_more_objectives_are_drawn_from_the_half_that_wants_more() -> None:
+    rows = weights(3, kind="directions", n=40, seed=3)
+    assert rows.shape == (40, 3)
+    assert rows[:3].tolist() == np.eye(3).tolist()
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1.0)
+    assert (rows.sum(1) >= -1e-12).all()
+
+
+def test_a_list_may_hold_directions() -> None:
+    listed = ({"o0": 0.6, "o1": -0.8}, {"o0": 0.5, "o1": 0.5})
+    assert weights(2, kind="list", list=listed).tolist() == [[0.6, -0.8], [0.5, 0.5]]

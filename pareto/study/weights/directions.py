@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pareto import rng, simplex
+from pareto import rng
 from pareto.objectives import Objectives
 from pareto.study.config import WeightsConfig
 from pareto.study.weights import WEIGHTS, with_corners
@@ -28,12 +28,11 @@ def directions(objectives: Objectives, config: WeightsConfig) -> np.ndarray:
     m, n = len(objectives), config.n or 5
     inner = max(n - (m if config.corners else 0), 0)
     if m == 2:
-        angles = np.radians(np.linspace(-45.0, 135.0, inner + 2 if config.corners else inner))
-        rows = np.column_stack([np.cos(angles), np.sin(angles)])
-        near_axis = np.abs(rows[:, :, None] - simplex.corners(m).T).max(1).min(1) < 1e-9
-        rows = rows[~near_axis][:inner] if config.corners else rows
+        # both axes are among n evenly spaced angles where they cut the arc into quarters
+        angles = np.radians(np.linspace(-45.0, 135.0, n if (n - 1) % 4 == 0 else inner))
+        rows = np.round(np.column_stack([np.cos(angles), np.sin(angles)]), 15)
     else:
         v = rng.generator("directions", config.seed).standard_normal((inner, m))
         v /= np.linalg.norm(v, axis=1, keepdims=True)
         rows = np.where(v.sum(1, keepdims=True) < 0, -v, v)
-    return with_corners(rows, config.corners)
+    return with_corners(rows, config.corners) + 0.0  # no -0.0
