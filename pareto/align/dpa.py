@@ -27,7 +27,7 @@ from pareto.align.told_job import (
 from pareto.cells import Cell, Cost, FitContext, Fitted, WeightsKind
 from pareto.config import Config
 from pareto.core.loop import TrainConfig
-from pareto.data.pairs import Ragged, ResponseTable
+from pareto.data.pairs import ResponseTable
 from pareto.methods import FITTERS, METHODS
 from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.models.conditioning import Directions
@@ -146,7 +146,7 @@ class DPA(Config):
         units = np.stack([Directions().units(v) for v in directions[best >= 0]])
         table = ResponseTable(
             replies.prompts,
-            Ragged.of([replies.responses[i] for i in chosen]),
+            replies.responses.take(chosen),
             replies.prompt_of[chosen],
         )
         return table, units, tokens
@@ -173,13 +173,13 @@ class DPA(Config):
         used, where = np.unique(candidates, return_inverse=True)
         table = ResponseTable(
             pairs.table.prompts,
-            Ragged.of([pairs.table.responses[i] for i in used]),
+            pairs.table.responses.take(used),
             pairs.table.prompt_of[used],
         )
         values = rewards.of_table(table)[where.reshape(-1)]
         flat = ResponseTable(
             table.prompts,
-            Ragged.of([table.responses[i] for i in where.reshape(-1)]),
+            table.responses.take(where.reshape(-1)),
             table.prompt_of[where.reshape(-1)],
         )
         return flat, values, np.repeat(np.arange(len(which)), self.candidates), 0
@@ -224,7 +224,7 @@ def best_in_direction(values: np.ndarray, directions: np.ndarray, owner: np.ndar
     Returns:
         -1 where no candidate may win.
     """
-    allowed = np.isfinite(values).all(1)
+    allowed: np.ndarray = np.isfinite(values).all(axis=1)
     score = np.full(len(values), -np.inf)
     score[allowed] = np.einsum("nm,nm->n", values[allowed], directions[owner[allowed]])
     best = np.full(len(directions), -1, dtype=np.int64)

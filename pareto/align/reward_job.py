@@ -169,6 +169,6 @@ def _accuracy(
 
 
 def _some(table: Any, rows: np.ndarray) -> Any:
-    from pareto.data.pairs import Ragged, ResponseTable
+    from pareto.data.pairs import ResponseTable
 
-    return ResponseTable(table.prompts, Ragged.of([table.responses[i] for i in rows]), table.prompt_of[rows])
+    return ResponseTable(table.prompts, table.responses.take(rows), table.prompt_of[rows])

@@ -234,7 +234,7 @@ def _some_rows(n: int, most: int | None, draw: np.random.Generator) -> np.ndarra
 
 
 def _taken(table: ResponseTable, rows: np.ndarray) -> ResponseTable:
-    return ResponseTable(table.prompts, Ragged.of([table.responses[i] for i in rows]), table.prompt_of[rows])
+    return ResponseTable(table.prompts, table.responses.take(rows), table.prompt_of[rows])
 
 
 def _joined(tables: Sequence[ResponseTable]) -> ResponseTable:

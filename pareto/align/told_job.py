@@ -91,7 +91,7 @@ def drawn_replies(
     rows = generate_ids(model, ids, sampling, ends=ends, pad=tokenizer.pad_token_id or 0, seed=seed)
     ended = np.array([bool(r) and r[-1] in ends for r in rows])
     whole = [r if e else [*r, tokenizer.eos_token_id] for r, e in zip(rows, ended)]
-    own_prompts = Ragged.of([table.prompts[p] for p in prompts])
+    own_prompts = table.prompts.take(prompts)
     return (
         ResponseTable(own_prompts, Ragged.of(whole), np.arange(len(ids))),
         ended,
@@ -108,9 +108,7 @@ def numbers_of(rewards: RewardModel, replies: ResponseTable) -> np.ndarray:
     first: dict[Any, int] = {}
     where = np.array([first.setdefault(key, len(first)) for key in keys])
     _, once = np.unique(where, return_index=True)
-    table = ResponseTable(
-        replies.prompts, Ragged.of([replies.responses[i] for i in once]), replies.prompt_of[once]
-    )
+    table = ResponseTable(replies.prompts, replies.responses.take(once), replies.prompt_of[once])
     return rewards.of_table(table)[where]
 
 
@@ -126,10 +124,8 @@ def said_table(
         rows: [n] int64, which replies.
     """
     said = conditioning.ids(units).tolist()
-    prompts = [own + replies.prompts[replies.prompt_of[i]].tolist() for own, i in zip(said, rows)]
-    return ResponseTable(
-        Ragged.of(prompts), Ragged.of([replies.responses[i] for i in rows]), np.arange(len(rows))
-    )
+    prompts = [own + replies.prompts[p].tolist() for own, p in zip(said, replies.prompt_of[rows].tolist())]
+    return ResponseTable(Ragged.of(prompts), replies.responses.take(rows), np.arange(len(rows)))
 
 
 def fine_tune_told(

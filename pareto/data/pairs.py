@@ -55,6 +55,13 @@ class Ragged:
     def __getitem__(self, i: int) -> np.ndarray:
         return self.flat[self.offsets[i] : self.offsets[i + 1]]
 
+    def take(self, rows: np.ndarray) -> Ragged:
+        """Some sequences, copied, in the order of [n] int64 rows; one may come several times."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        at = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Ragged(self.flat[at], offsets)
+
 
 @dataclass(frozen=True)
 class ResponseTable:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pareto import rng
 from pareto.config import Config
-from pareto.data.pairs import Ragged, ResponseTable
+from pareto.data.pairs import ResponseTable
 from pareto.errors import ConfigError, ShapeError
 from pareto.state import atomic
 
@@ -253,20 +253,12 @@ def mark_examples(
     head, response = np.divmod(response, n_responses)
     prompt, prompt_of = np.unique(head * n_prompts + table.prompt_of[response], return_inverse=True)
     head, prompt = np.divmod(prompt, n_prompts)
-    prompts = _take(table.prompts, prompt)
+    prompts = table.prompts.take(prompt)
     prompts.flat[prompts.offsets[:-1]] += ((head + 1) * stride).astype(prompts.flat.dtype)
-    marked = ResponseTable(prompts, _take(table.responses, response), prompt_of.reshape(-1))
+    marked = ResponseTable(prompts, table.responses.take(response), prompt_of.reshape(-1))
     return marked, place.reshape(examples.shape)
 
 
 def base_of(model: Any) -> Any:
     """The causal model inside a model with adapters; any other is its own."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _take(ragged: Ragged, rows: np.ndarray) -> Ragged:
-    """Some sequences, copied."""
-    lengths = ragged.lengths[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    at = np.repeat(ragged.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return Ragged(ragged.flat[at], offsets)

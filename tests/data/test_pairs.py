@@ -42,3 +42,9 @@ def test_pairs_across_prompts_are_refused():
         PreferencePairs(good.objectives, good.table, np.array([0]), np.array([2]), good.labels[:1])
     with pytest.raises(ShapeError, match="must agree"):
         PreferencePairs(good.objectives, good.table, good.a, good.b, good.labels[:, :1])
+
+
+def test_taken_sequences_come_in_the_order_of_the_rows():
+    own = Ragged.of([[1, 2], [], [3], [4, 5, 6]])
+    assert [row.tolist() for row in own.take(np.array([3, 1, 0, 3]))] == [[4, 5, 6], [], [1, 2], [4, 5, 6]]
+    assert len(own.take(np.zeros(0, np.int64))) == 0
