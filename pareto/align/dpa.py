@@ -224,7 +224,7 @@ def best_in_direction(values: np.ndarray, directions: np.ndarray, owner: np.ndar
     Returns:
         -1 where no candidate may win.
     """
-    allowed: np.ndarray = np.isfinite(values).all(axis=1)
+    allowed = np.isfinite(values.sum(axis=1))
     score = np.full(len(values), -np.inf)
     score[allowed] = np.einsum("nm,nm->n", values[allowed], directions[owner[allowed]])
     best = np.full(len(directions), -1, dtype=np.int64)
