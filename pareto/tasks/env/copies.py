@@ -10,9 +10,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from pareto.errors import ConfigError, ShapeError
+from pareto.models.spaces import Actions, Observations
 from pareto.objectives import Objectives
 from pareto.tasks.env.rewards import as_vector, check_finite
-from pareto.tasks.env.spaces import Actions, Observations
 from pareto.tasks.env.vectors import Step, VectorEnvs
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pareto.models.spaces import Actions, Observations
 from pareto.objectives import Objectives
-from pareto.tasks.env.spaces import Actions, Observations
 
 
 class Step(NamedTuple):

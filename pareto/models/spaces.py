@@ -184,3 +184,62 @@ class Actions:
         span = np.where(bounded, high - low, 0.0)
         inside = np.where(bounded, low, 0.0) + (np.clip(actions, -1.0, 1.0) + 1.0) / 2.0 * span
         return np.clip(np.where(bounded, inside, actions), low, high)
+
+
+def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
+    """A space as JSON values that `space_from_json` reads back; bounds that are infinite are written as null.
+
+    Raises:
+        ConfigError: a space of a kind that no policy here uses.
+    """
+    if isinstance(space, spaces.Box):
+        low, high = (
+            [float(x) if np.isfinite(x) else None for x in bound.reshape(-1)]
+            for bound in (space.low, space.high)
+        )
+        even = len(set(low)) == 1 and len(set(high)) == 1  # pixels: one number says it
+        bounds = {"low": low[:1] if even else low, "high": high[:1] if even else high}
+        return {"kind": "box", "shape": list(space.shape), "dtype": str(space.dtype), **bounds}
+    if isinstance(space, spaces.Discrete):
+        return {"kind": "discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"kind": "multi_discrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"kind": "multi_binary", "shape": list(space.shape)}
+    if isinstance(space, spaces.Dict):
+        return {"kind": "dict", "spaces": {k: space_to_json(s) for k, s in space.spaces.items()}}
+    if isinstance(space, spaces.Tuple):
+        return {"kind": "tuple", "spaces": [space_to_json(s) for s in space.spaces]}
+    raise ConfigError(f"expected Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple; got {space}")
+
+
+def space_from_json(told: Mapping[str, Any]) -> spaces.Space[Any]:
+    """Read what `space_to_json` wrote.
+
+    Raises:
+        ConfigError: another kind.
+    """
+    if told["kind"] == "box":
+        low, high = (
+            np.broadcast_to(np.array([end if x is None else x for x in told[name]], dtype=np.float64), size)
+            for name, end, size in (
+                ("low", -np.inf, int(np.prod(told["shape"]))),
+                ("high", np.inf, int(np.prod(told["shape"]))),
+            )
+        )
+        dtype = np.dtype(told["dtype"])
+        shape = tuple(told["shape"])
+        return spaces.Box(
+            low.reshape(shape).astype(dtype), high.reshape(shape).astype(dtype), dtype=dtype.type
+        )
+    if told["kind"] == "discrete":
+        return spaces.Discrete(told["n"], start=told["start"])
+    if told["kind"] == "multi_discrete":
+        return spaces.MultiDiscrete(told["nvec"], start=told["start"])
+    if told["kind"] == "multi_binary":
+        return spaces.MultiBinary(told["shape"])
+    if told["kind"] == "dict":
+        return spaces.Dict({k: space_from_json(s) for k, s in told["spaces"].items()})
+    if told["kind"] == "tuple":
+        return spaces.Tuple([space_from_json(s) for s in told["spaces"]])
+    raise ConfigError(f"unknown kind of space {told['kind']!r} in a stored policy")

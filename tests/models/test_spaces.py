@@ -1,12 +1,14 @@
 """Observations and actions of every kind of space as arrays."""
 
+import json
+
 import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
 
 from pareto.errors import ConfigError, ShapeError
-from pareto.tasks.env.spaces import Actions, Observations
+from pareto.models.spaces import Actions, Observations, space_from_json, space_to_json
 
 MIXED = spaces.Dict(
     a=spaces.Box(-1, 1, (2, 2), dtype=np.float64),
@@ -62,3 +64,25 @@ def test_messages():
         Actions(spaces.Dict(a=spaces.Discrete(2)))
     with pytest.raises(ConfigError, match="observations must be numbers"):
         Observations(spaces.Text(5))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(-1.0, np.array([1.0, np.inf], dtype=np.float32)),
+        spaces.Box(0, 255, (4, 4, 3), dtype=np.uint8),
+        spaces.Box(0, np.array([10, 19], dtype=np.int32), dtype=np.int32),
+        spaces.Discrete(4, start=2),
+        spaces.MultiDiscrete([2, 3]),
+        spaces.MultiBinary((2, 2)),
+        spaces.Dict(a=spaces.Discrete(2), b=spaces.Tuple([spaces.Discrete(3), spaces.Box(-1, 1, (2,))])),
+    ],
+    ids=str,
+)
+def test_a_space_survives_being_written(space):
+    assert space_from_json(json.loads(json.dumps(space_to_json(space)))) == space
+
+
+def test_spaces_no_policy_uses_are_not_written():
+    with pytest.raises(ConfigError, match="expected Box"):
+        space_to_json(spaces.Text(5))

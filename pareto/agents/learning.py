@@ -1,0 +1,210 @@
+"""A population in its environments, iteration by iteration, with everything a kill must not lose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto import rng
+from pareto.agents.aims import Aim
+from pareto.agents.collecting import Collector
+from pareto.agents.heads import make_head
+from pareto.agents.networks import Networks, StackedMLP
+from pareto.agents.normalise import Bounds, Running
+from pareto.agents.population import Population, Snapshots
+from pareto.agents.ppo import PPOConfig
+from pareto.agents.schedule import linear
+from pareto.errors import ConfigError, NumericsError
+from pareto.models.actors import agent_facts
+from pareto.models.actors.mlp import Deployed
+from pareto.objectives import Objectives
+
+
+@dataclass(frozen=True)
+class Networked:
+    """A task and the shape of the policies for it.
+
+    Args:
+        task: the environment (`pareto.tasks.env.EnvTask` or what has its `open`, `discount`, `objectives`, `facts`).
+        networks: of one policy.
+        bounds: of the observations.
+    """
+
+    task: Any
+    networks: Networks
+    bounds: Bounds
+
+    @classmethod
+    def of(cls, task: Any, config: PPOConfig) -> Networked:
+        """The usual networks for a task.
+
+        Raises:
+            ConfigError: observations that are no vectors.
+        """
+        observations = task.facts.observations
+        if len(observations.shape) != 1:
+            raise ConfigError(
+                f"perceptrons see vectors; {task.id} has observations of shape {observations.shape}; "
+                "wrap the environment, or hand over a network of your own"
+            )
+        head = make_head(task.facts.actions)
+        networks = StackedMLP(observations.shape[0], head, len(task.objectives), config.hidden)
+        return cls(task, networks, Bounds.of(observations))
+
+
+def first_policies(networked: Networked, n: int, seed: int) -> Snapshots:
+    """N untrained policies."""
+    draw = torch.Generator().manual_seed(rng.derive_seed("first policies", seed))
+    d = len(networked.bounds.finite)
+    parameters = networked.networks.begin(n, draw)
+    return Snapshots(parameters, Running.begin(n, d), Running.begin(n, networked.networks.m))
+
+
+class Learning:
+    """Policies that learn towards an aim for one stage.
+
+    Args:
+        networked: the task and the networks.
+        start: the policies to start from.
+        aim: what they strive for.
+        config: how they are improved.
+        max_episode_steps: time limit while training; None keeps the task's.
+        window: finished episodes remembered per policy.
+        seed: study seed.
+        stage: name of the stage; stages draw different numbers.
+    """
+
+    def __init__(
+        self,
+        networked: Networked,
+        start: Snapshots,
+        aim: Aim,
+        config: PPOConfig,
+        *,
+        max_episode_steps: int | None,
+        window: int,
+        seed: int,
+        stage: str,
+    ) -> None:
+        self.networked, self.aim, self.config = networked, aim, config
+        self._seed = (stage, seed)
+        draw = torch.Generator().manual_seed(rng.derive_seed("learning", *self._seed))
+        task, p = networked.task, len(start)
+        self.population = Population(networked.networks, start, networked.bounds, config, task.discount, draw)
+        envs = task.open(p * config.envs, max_episode_steps=max_episode_steps)
+        self.collector = Collector(
+            envs, p, task.discount, window, len(task.objectives), rng.derive_seed("training", *self._seed)
+        )
+        self.done = 0
+
+    @property
+    def steps_each(self) -> int:
+        """Environment steps of one iteration."""
+        return len(self.population) * self.config.envs * self.config.steps
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far."""
+        return self.done * self.steps_each
+
+    def iterations(self, steps: int) -> int:
+        """How many iterations fit into a number of steps, at least one."""
+        return max(1, steps // self.steps_each)
+
+    def step(self, total: int) -> None:
+        """One iteration of a stage of `total`.
+
+        Raises:
+            NumericsError: parameters that are no longer finite.
+        """
+        share, c = self.done / total, self.config
+        self.population.iterate(
+            self.collector,
+            self.aim,
+            lr=c.lr * linear(1.0, c.lr_end, share),
+            entropy=linear(c.entropy, c.entropy_end, share),
+        )
+        self.done += 1
+        if not bool(torch.isfinite(self.population.parameters).all()):
+            raise NumericsError(
+                f"parameters are not finite after iteration {self.done}; lower method.ppo.lr (now {c.lr})"
+            )
+
+    def figures(self, objectives: Objectives) -> dict[str, float]:
+        """Steps so far and the largest mean return of each objective among the policies."""
+        means = self.collector.window.means()
+        best = [float(np.nanmax(c)) if np.isfinite(c).any() else float("nan") for c in means.T]
+        return {"step": self.done, "env_steps": self.steps} | {
+            f"best_{name}": value for name, value in zip(objectives.names, best)
+        }
+
+    def store(self, i: int, actions: Deployed, folder: Path, facts: Mapping[str, Any]) -> None:
+        """Write one policy as it is now."""
+        offset, scale = self.population.scaler.of(i)
+        row = self.population.parameters[i].detach()
+        networks, told = self.networked.networks, self.networked.task.facts
+        common = agent_facts(networks.kind, told.observations, told.actions)
+        networks.store(row, offset, scale, actions, folder, {**common, **facts})
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, facts) that `load` takes back.
+
+        Copies that cannot be stopped in the middle of an episode start new ones here, with or without a kill.
+        """
+        population, collector = self.population, self.collector
+        tensors = {
+            "parameters": population.parameters,
+            "first": population.adam.first,
+            "second": population.adam.second,
+            "draw": population.draw.get_state(),
+        }
+        for name, running in (("observed", population.scaler.running), ("scales", population.scales)):
+            tensors |= {f"{name}.{k}": getattr(running, k) for k in ("count", "mean", "var")}
+        stopped = collector.envs.state_dict()
+        if stopped is not None:
+            tensors |= {f"env.{k}": torch.from_numpy(v) for k, v in stopped.items()}
+        else:
+            collector.begin(rng.derive_seed("training", *self._seed, self.done))
+        tensors |= {f"episodes.{k}": torch.from_numpy(v.copy()) for k, v in _episodes(collector).items()}
+        facts = {"done": self.done, "adam_steps": population.adam.steps, "aim": self.aim.state()}
+        return tensors, facts
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from a `state` of the same stage."""
+        population, collector = self.population, self.collector
+        self.done, population.adam.steps = int(facts["done"]), int(facts["adam_steps"])
+        self.aim.load(facts["aim"])
+        with torch.no_grad():
+            population.parameters.copy_(tensors["parameters"])
+            population.adam.first.copy_(tensors["first"])
+            population.adam.second.copy_(tensors["second"])
+        population.draw.set_state(tensors["draw"])
+        for name, running in (("observed", population.scaler.running), ("scales", population.scales)):
+            for k in ("count", "mean", "var"):
+                setattr(running, k, tensors[f"{name}.{k}"].clone())
+        population.scaler.refresh()
+        saved = {k.removeprefix("env."): v.numpy() for k, v in tensors.items() if k.startswith("env.")}
+        if saved:
+            collector.resume(collector.envs.load_state_dict(saved))
+        else:
+            collector.begin(rng.derive_seed("training", *self._seed, self.done))
+        for name, array in _episodes(collector).items():
+            array[...] = tensors[f"episodes.{name}"].numpy()
+
+
+def _episodes(collector: Collector) -> dict[str, np.ndarray]:
+    """The collector's own arrays, by name."""
+    return {
+        "returns": collector.returns,
+        "discount": collector.discount,
+        "lengths": collector.lengths,
+        "window.returns": collector.window.returns,
+        "window.lengths": collector.window.lengths,
+        "window.count": collector.window.count,
+    }

@@ -1,0 +1,176 @@
+"""Actors and critics of a whole population as stacked matrices: one batched product per layer, whatever its size."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto.agents.heads import Head
+from pareto.models.actors.mlp import Deployed, MLPActor
+
+
+class Networks(ABC):
+    """The shape of one policy's actor and critic, and how a population's stacked parameters are used.
+
+    Parameters of P policies are one float32 matrix [P, n]: a row is a policy, so that copying, storing, clipping and
+    stepping policies are row operations. `views` cuts it into named tensors [P, ...] that share its memory.
+
+    Attributes:
+        layout: name -> shape of one policy's parameter.
+        head: what the actor's output means.
+        m: objectives, the width of the critic's output.
+        kind: name of the stored actor (`pareto.models.actors`).
+    """
+
+    layout: Mapping[str, tuple[int, ...]]
+    head: Head
+    m: int
+    kind: str
+
+    @property
+    def size(self) -> int:
+        """n, numbers in one policy's parameters."""
+        return sum(math.prod(shape) for shape in self.layout.values())
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Named tensors [P, ...] that share the memory of parameters [P, n]."""
+        found, at = {}, 0
+        for name, shape in self.layout.items():
+            n = math.prod(shape)
+            found[name] = flat[:, at : at + n].view(len(flat), *shape)
+            at += n
+        return found
+
+    @abstractmethod
+    def begin(self, n_policies: int, draw: torch.Generator) -> Tensor:
+        """Fresh parameters [P, n], different for every policy."""
+
+    @abstractmethod
+    def actor(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
+        """Outputs [P, B, A] for observations [P, B, ...]."""
+
+    @abstractmethod
+    def critic(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
+        """Values [P, B, m] for observations [P, B, ...]."""
+
+    def both(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs [P, B, A] and values [P, B, m]."""
+        return self.actor(views, observations), self.critic(views, observations)
+
+    @abstractmethod
+    def store(
+        self,
+        row: Tensor,
+        offset: np.ndarray,
+        scale: np.ndarray,
+        actions: Deployed,
+        folder: Path,
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Write one policy's actor as a policy folder.
+
+        Args:
+            row: [n] its parameters.
+            offset: subtracted from raw observations.
+            scale: multiplied onto them.
+            actions: how it acts.
+            folder: where to.
+            facts: what `agent_facts` says, and more where wanted.
+        """
+
+
+@final
+class StackedMLP(Networks):
+    """Tanh perceptrons, an actor and a critic of equal widths beside each other.
+
+    Hidden layers hold both networks, [2, in, out], so that an update runs one batched product of 2P matrices per layer.
+
+    Args:
+        d: length of an observation.
+        head: of the actor.
+        m: objectives.
+        hidden: widths of the hidden layers.
+
+    Source: Schulman et al. (2017), 64-64 tanh; orthogonal starts with gain sqrt(2), 0.01 for the actor's last layer and 1
+    for the critic's, as in Andrychowicz et al. (2021) and C-MORL's released code.
+    """
+
+    kind = "mlp"
+
+    def __init__(self, d: int, head: Head, m: int, hidden: tuple[int, ...] = (64, 64)) -> None:
+        self.head, self.m, self.hidden = head, m, hidden
+        layout: dict[str, tuple[int, ...]] = {}
+        for i, (rows, columns) in enumerate(zip((d, *hidden), hidden)):
+            layout[f"hidden.{i}.weight"] = (2, rows, columns)
+            layout[f"hidden.{i}.bias"] = (2, columns)
+        layout["actor.weight"], layout["actor.bias"] = (hidden[-1], head.width), (head.width,)
+        layout["critic.weight"], layout["critic.bias"] = (hidden[-1], m), (m,)
+        self.layout = {**layout, **head.layout}
+
+    def begin(self, n_policies: int, draw: torch.Generator) -> Tensor:
+        """Orthogonal weights, zero biases."""
+        flat = torch.zeros(n_policies, self.size)
+        gains = {"hidden": math.sqrt(2.0), "actor": 0.01, "critic": 1.0}
+        for name, view in self.views(flat).items():
+            kind, _, what = name.partition(".")
+            if what.endswith("weight"):
+                for policy in view:
+                    for matrix in policy.view(-1, *policy.shape[-2:]):
+                        torch.nn.init.orthogonal_(matrix, gains[kind], generator=draw)
+            elif kind not in gains:
+                view.fill_(self.head.start)
+        return flat
+
+    def actor(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
+        """Outputs [P, B, A]."""
+        x = self._trunk(views, observations, 0)
+        return torch.baddbmm(views["actor.bias"][:, None], x, views["actor.weight"])
+
+    def critic(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
+        """Values [P, B, m]."""
+        x = self._trunk(views, observations, 1)
+        return torch.baddbmm(views["critic.bias"][:, None], x, views["critic.weight"])
+
+    def both(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and values at the price of one pass through twice as many matrices."""
+        p, b, d = observations.shape
+        x = observations[:, None].expand(p, 2, b, d).reshape(2 * p, b, d)
+        for i in range(len(self.hidden)):
+            weight, bias = views[f"hidden.{i}.weight"], views[f"hidden.{i}.bias"]
+            x = torch.tanh(torch.baddbmm(bias.flatten(0, 1)[:, None], x, weight.flatten(0, 1)))
+        x = x.unflatten(0, (p, 2))
+        return (
+            torch.baddbmm(views["actor.bias"][:, None], x[:, 0], views["actor.weight"]),
+            torch.baddbmm(views["critic.bias"][:, None], x[:, 1], views["critic.weight"]),
+        )
+
+    def _trunk(self, views: Mapping[str, Tensor], x: Tensor, which: int) -> Tensor:
+        for i in range(len(self.hidden)):
+            weight, bias = views[f"hidden.{i}.weight"][:, which], views[f"hidden.{i}.bias"][:, which]
+            x = torch.tanh(torch.baddbmm(bias[:, None], x, weight))
+        return x
+
+    def store(
+        self,
+        row: Tensor,
+        offset: np.ndarray,
+        scale: np.ndarray,
+        actions: Deployed,
+        folder: Path,
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Write the actor; the critic is not needed for acting."""
+        views = {name: view[0].numpy() for name, view in self.views(row[None].cpu()).items()}
+        layers = [
+            (views[f"hidden.{i}.weight"][0], views[f"hidden.{i}.bias"][0]) for i in range(len(self.hidden))
+        ]
+        layers.append((views["actor.weight"], views["actor.bias"]))
+        actor = MLPActor(layers, offset, scale, actions, views.get("log_std"))
+        actor.save(folder, facts)

@@ -1,0 +1,149 @@
+"""Proximal policy optimisation of a whole population at once, with vector critics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pareto.agents.adam import Adam
+from pareto.agents.aims import Aim
+from pareto.agents.networks import Networks
+from pareto.config import Config
+
+
+class PPOConfig(Config):
+    """How policies are improved from rollouts.
+
+    Args:
+        envs: copies of the environment per policy.
+        steps: steps per copy and rollout.
+        epochs: passes over a rollout.
+        minibatch: samples per policy and gradient step.
+        lr: learning rate at the start of a stage; it falls linearly to `lr_end` times that.
+        lr_end: see above.
+        gae_lambda: of the advantages.
+        clip: largest change of a probability ratio that still pays.
+        entropy: weight of the entropy at the start of a stage, nats; it changes linearly to `entropy_end`.
+        entropy_end: see above.
+        value: weight of the value loss.
+        max_norm: largest gradient norm of one policy.
+        hidden: widths of the hidden layers.
+
+    Source: Schulman et al. (2017). Widths, clip, lambda, value weight and gradient norm are C-MORL's; learning rate, epochs,
+    batch and entropy were chosen on minecart (see reports/agents).
+    """
+
+    envs: int = Field(default=16, ge=1)
+    steps: int = Field(default=64, ge=1)
+    epochs: int = Field(default=8, ge=1)
+    minibatch: int = Field(default=256, ge=1)
+    lr: float = Field(default=1e-3, gt=0)
+    lr_end: float = Field(default=0.1, ge=0, le=1)
+    gae_lambda: float = Field(default=0.95, ge=0, le=1)
+    clip: float = Field(default=0.2, gt=0)
+    entropy: float = Field(default=0.03, ge=0)
+    entropy_end: float = Field(default=0.002, ge=0)
+    value: float = Field(default=0.5, ge=0)
+    max_norm: float = Field(default=0.5, gt=0)
+    hidden: tuple[int, ...] = (64, 64)
+
+
+class Batch:
+    """The samples of a rollout, [P, N, ...], and what they say of all policies' advantages.
+
+    Args:
+        observations: [P, N, d].
+        actions: [P, N, ...].
+        logps: [P, N] of the policy that acted.
+        advantages: [P, N, m], in the rewards' units.
+        targets: [P, N, m] of the critic, in units of the policy's return scale.
+    """
+
+    def __init__(
+        self, observations: Tensor, actions: Tensor, logps: Tensor, advantages: Tensor, targets: Tensor
+    ) -> None:
+        self.observations, self.actions, self.logps = observations, actions, logps
+        self.advantages, self.targets = advantages, targets
+        self.mean = advantages.mean(dim=1)
+        centred = advantages - self.mean[:, None]
+        self.covariance = centred.transpose(1, 2) @ centred / advantages.shape[1]
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """The same samples of every policy."""
+        parts = (self.observations, self.actions, self.logps, self.advantages, self.targets)
+        return tuple(part.index_select(1, rows) for part in parts)  # type: ignore[return-value]  # five of them
+
+
+def surrogate_change(ratio: Tensor, advantages: Tensor) -> Tensor:
+    """E[(ratio - 1) A], [P, m]: the change of every return per step of the horizon, to first order.
+
+    Args:
+        ratio: [P, B] new over old probability of the actions taken.
+        advantages: [P, B, m].
+
+    Source: Kakade and Langford (2002), conservative policy iteration, with visits of the acting policy.
+    """
+    return ((ratio - 1.0)[:, None] @ advantages)[:, 0] / ratio.shape[1]
+
+
+def policy_loss(ratio: Tensor, advantages: Tensor, coefficients: Tensor, batch: Batch, clip: float) -> Tensor:
+    """PPO's clipped loss [P] for the advantage sum_j c_j A_j, standardised over the whole rollout.
+
+    Args:
+        ratio: [P, B].
+        advantages: [P, B, m].
+        coefficients: [P, m], constants.
+        batch: the rollout the samples are from; its moments give mean and variance for any coefficients.
+        clip: epsilon.
+    """
+    c = coefficients[..., None]
+    mean = (batch.mean[:, None] @ c)[..., 0]
+    std = (c.transpose(1, 2) @ batch.covariance @ c)[..., 0].clamp_min(0.0).sqrt()
+    gain = ((advantages @ c)[..., 0] - mean) / (std + 1e-8)
+    return -torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain).mean(dim=1)
+
+
+def improve(
+    networks: Networks,
+    views: Mapping[str, Tensor],
+    parameters: Tensor,
+    adam: Adam,
+    batch: Batch,
+    aim: Aim,
+    config: PPOConfig,
+    *,
+    lr: float,
+    entropy: float,
+    draw: torch.Generator,
+) -> None:
+    """Some epochs of minibatch steps; parameters and optimiser change in place.
+
+    Args:
+        networks: the shape.
+        views: leaves that share memory with `parameters`.
+        parameters: [P, n].
+        adam: its moments.
+        batch: the samples.
+        aim: what for.
+        config: how.
+        lr: present learning rate.
+        entropy: present weight of the entropy.
+        draw: of the minibatches.
+    """
+    n = batch.logps.shape[1]
+    for _ in range(config.epochs):
+        order = torch.randperm(n, generator=draw)
+        for rows in order.split(config.minibatch):
+            seen, actions, old, advantages, targets = batch.take(rows)
+            outputs, values = networks.both(views, seen)
+            logps, spread = networks.head.logps(outputs, views, actions)
+            ratio = (logps - old).exp()
+            c = aim.coefficients(surrogate_change(ratio.detach(), advantages))
+            loss = policy_loss(ratio, advantages, c, batch, config.clip) - entropy * spread.mean(dim=1)
+            error = torch.nn.functional.mse_loss(values, targets, reduction="sum") / len(rows)
+            parts = torch.autograd.grad(loss.sum() + config.value * 0.5 * error, list(views.values()))
+            gradient = torch.cat([part.flatten(1) for part in parts], dim=1)
+            adam.step(parameters, gradient, lr, config.max_norm)

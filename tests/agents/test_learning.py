@@ -1,0 +1,103 @@
+"""A population learns what each of its policies would, counts true steps, and goes on from a kill bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from pareto.agents.aims import Weighted
+from pareto.agents.learning import Learning, Networked, first_policies
+from pareto.agents.ppo import PPOConfig, policy_loss, surrogate_change
+from tests.agents.small import cart, sea, seeded
+
+SMALL = PPOConfig(envs=4, steps=16, epochs=2, minibatch=32, hidden=(16, 16))
+WEIGHTS = np.array([[0.9, 0.1], [0.1, 0.9]])
+
+
+def begin(task, weights=WEIGHTS, config=SMALL, limit=None):
+    networked = Networked.of(task, config)
+    start = first_policies(networked, len(weights), 0)
+    return Learning(
+        networked, start, Weighted(weights), config, max_episode_steps=limit, window=16, seed=0, stage="test"
+    )
+
+
+def test_the_surrogate_change_is_a_mean_of_products():
+    ratio = torch.tensor([[1.0, 1.5, 0.5]])
+    gains = torch.tensor([[[1.0, 0.0], [2.0, 4.0], [6.0, -2.0]]])
+    # (0*1 + .5*2 - .5*6) / 3 and (0 + .5*4 + .5*2) / 3
+    torch.testing.assert_close(surrogate_change(ratio, gains), torch.tensor([[-2 / 3, 1.0]]))
+
+
+def test_the_policy_loss_is_ppos_on_the_standardised_sum():
+    from pareto.agents.ppo import Batch
+
+    draw = seeded()
+    gains = torch.randn(2, 50, 3, generator=draw)
+    blank = torch.zeros(2, 50)
+    batch = Batch(blank[..., None], blank, blank, gains, gains)
+    c = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.0, 2.0]])
+    ratio = torch.rand(2, 50, generator=draw) * 2
+    loss = policy_loss(ratio, gains, c, batch, 0.2)
+    for p in range(2):
+        a = (gains[p] * c[p]).sum(-1)
+        a = (a - a.mean()) / a.std(unbiased=False)
+        known = -torch.minimum(ratio[p] * a, ratio[p].clamp(0.8, 1.2) * a).mean()
+        torch.testing.assert_close(loss[p], known, atol=1e-5, rtol=1e-4)
+
+
+def test_steps_are_counted_truly():
+    learning = begin(sea())
+    taken = []
+    real = learning.collector.envs.step
+    learning.collector.envs.step = lambda a: (taken.append(len(a)), real(a))[1]
+    learning.step(2)
+    learning.step(2)
+    assert learning.steps == sum(taken) == 2 * 2 * 4 * 16
+
+
+@pytest.mark.parametrize("task", [sea(), cart()], ids=["sea", "cart"])
+def test_a_resumed_stage_equals_an_uninterrupted_one(task):
+    m = len(task.objectives)
+    weights = np.eye(m)[:2]
+    whole, first, second = (begin(task, weights, limit=20) for _ in range(3))
+    for _ in range(4):
+        whole.step(4)
+    first.step(4)
+    first.step(4)
+    tensors, facts = first.state()
+    second.load({k: v.detach().clone() for k, v in tensors.items()}, facts)
+    second.step(4)
+    second.step(4)
+    torch.testing.assert_close(second.population.parameters, whole.population.parameters, atol=0, rtol=0)
+    np.testing.assert_array_equal(second.collector.window.returns, whole.collector.window.returns)
+
+
+def test_a_cut_off_episode_is_worth_what_would_have_followed():
+    """The critic's value of the last observation stands in for the rest; after a real end nothing does."""
+    learning = begin(sea(), limit=5)
+    population = learning.population
+    rollout = learning.collector.collect(
+        population.networks, population.views, population.scaler, 16, population.draw
+    )
+    t, p, e = rollout.cut
+    assert len(t) > 0
+    assert bool(rollout.ended[t, p, e].all())
+    with torch.no_grad():
+        found = population._values_of(rollout.cut_observations, p)
+        for k in range(len(t)):
+            one = population.networks.critic(
+                {n: v[p[k] : p[k] + 1] for n, v in population.views.items()},
+                rollout.cut_observations[k][None, None],
+            )
+            torch.testing.assert_close(found[k], one[0, 0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_weighted_sums_learn_the_ends_of_the_treasure_front():
+    """Time alone: the nearest treasure, one step. Treasure alone: value 23.7 at most, discounted 23.7 * .99^18 = 19.78."""
+    learning = begin(sea(), config=PPOConfig(envs=8, steps=64, lr=2e-3, max_norm=10.0))
+    for _ in range(60):
+        learning.step(60)
+    means = learning.collector.window.means()
+    assert means[1, 1] > -1.5
+    assert means[0, 0] > 15.0
