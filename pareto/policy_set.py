@@ -158,7 +158,7 @@ class PolicySet:
 
     def steer(
         self,
-        weights: Mapping[str, float] | Sequence[float] | None = None,
+        weights: Mapping[str, float] | Sequence[float] | np.ndarray | None = None,
         *,
         at: str | None = None,
         method: str = "auto",
@@ -194,7 +194,7 @@ class PolicySet:
         return steerer(self, self.check_weights(weights, extrapolate=outside), **options)
 
     def check_weights(
-        self, weights: Mapping[str, float] | Sequence[float] | None, *, extrapolate: bool = False
+        self, weights: Mapping[str, float] | Sequence[float] | np.ndarray | None, *, extrapolate: bool = False
     ) -> np.ndarray:
         """[m] float64 after checking that the weights are of the kind this run was made for.
 

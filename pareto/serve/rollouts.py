@@ -1,0 +1,69 @@
+"""/v1/pareto/rollout: watch the agent that a query, weights or an id picks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from pareto.errors import ParetoError, UsageError
+from pareto.policy_set import PolicyRecord
+from pareto.serve.episodes import play
+from pareto.serve.refusal import Refusal
+from pareto.serve.schema import RolloutRequest
+from pareto.serve.service import Service, refused
+from pareto.serve.wishes import Wish
+from pareto.steer.nearest import nearest_record
+from pareto.steer.select import parse_query, select_record
+
+router = APIRouter(tags=["agents"])
+_one_at_a_time = asyncio.Semaphore(1)
+
+
+@router.post("/v1/pareto/rollout", summary="One episode of an agent of the run")
+async def rollout(request: Request, asked: RolloutRequest) -> dict[str, Any]:
+    """The steps of an episode, with pictures where they are wanted and the environment draws."""
+    service: Service = request.app.state.service
+    fields = asked.pareto
+    wish = Wish(fields.weights or service.settings.weights, fields.at, fields.policy, source="pareto")
+    try:
+        record = _record(service, wish)
+        async with _one_at_a_time:
+            played = await asyncio.to_thread(
+                play,
+                service.run,
+                record,
+                asked.seed,
+                asked.steps,
+                asked.frames,
+                service.settings.limits.request_s,
+            )
+    except ParetoError as error:
+        raise refused(error, wish) from error
+    weights = None if record.weights is None else dict(record.weights)
+    return {
+        "policy": record.id,
+        "weights": weights,
+        "values": dict(record.values),
+        "seed": asked.seed,
+    } | played
+
+
+def _record(service: Service, wish: Wish) -> PolicyRecord:
+    run = service.run
+    if not service.acts:
+        raise UsageError("the policies of this run write text; ask /v1/chat/completions")
+    if wish.at is not None:
+        return select_record(run, parse_query(wish.at, run.objectives))
+    if wish.policy is not None:
+        return run[wish.policy]
+    if any(record.weights is not None for record in run):
+        return nearest_record(run, service.menu.checked(wish))
+    if wish.weights is None:
+        return run.front()[0]
+    raise Refusal(
+        400,
+        "these agents were made for no weights; ask by values: pareto.at or pareto.policy",
+        param="pareto.weights",
+    )
