@@ -5,6 +5,7 @@ Not a method: methods compose these functions.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -25,9 +26,13 @@ from pareto.core.losses.base import PairLogps
 from pareto.core.objective import Objective, ScoredExamples
 from pareto.core.reference import cached_logps, logps_key
 from pareto.data.pairs import PreferencePairs
+from pareto.errors import ConfigError
 from pareto.models.adapters import FullFineTuning, LoRA, attach, reattach, save_policy
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
+
+PAIRS, REWARDS = "pairs.npz", "rewards.npy"
+"""What a cell that samples pairs makes."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,17 @@ class Reference:
 
     @cached_property
     def pairs(self) -> PreferencePairs:
-        """Training pairs."""
-        return self.task.load_pairs(self.folder)
+        """Training pairs: those the job itself needs as "pairs", else the task's."""
+        own = self.context.needs.get("pairs")
+        return self.task.load_pairs(self.folder) if own is None else PreferencePairs.load(own / PAIRS)
+
+    @cached_property
+    def rewards(self) -> np.ndarray:
+        """[n_responses, m] float64 rewards of the pairs' responses, NaN where there are none."""
+        own = self.context.needs.get("pairs")
+        return (
+            self.task.load_rewards(self.folder) if own is None else np.load(own / REWARDS, allow_pickle=False)
+        )
 
     def model(self) -> Any:
         """A fresh copy of the reference model on the job's device."""
@@ -113,6 +127,32 @@ def pair_metrics(pairs: PairLogps, beta: float) -> dict[str, Tensor]:
             "logps/chosen": pairs.chosen_logps,
             "logps/rejected": pairs.rejected_logps,
         }
+
+
+def sample_pairs(task: Any, cell: Cell, context: FitContext, n: int) -> Fitted:
+    """Draw pairs from the reference and let the task's rewards label them: for methods whose user has no pairs.
+
+    Args:
+        task: a `pareto.align.scalarized_dpo.SamplingTask`.
+        cell: the prerequisite that others need as "pairs".
+        context: needs "reference".
+        n: about how many.
+
+    Raises:
+        ConfigError: the task cannot draw pairs.
+    """
+    if not hasattr(task, "fresh_pairs"):
+        raise ConfigError(
+            f"from_rewards samples pairs, which task {task.kind!r} cannot; give it pairs instead"
+        )
+    folder = context.needs["reference"]
+    model, _ = task.load_reference(folder, context.device, context.dtype)
+    pairs, rewards = task.fresh_pairs(folder, model, n, rng.derive_seed("from rewards", cell.seed) % 2**31)
+    pairs.save(context.folder / PAIRS)
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(rewards, dtype=np.float64), allow_pickle=False)
+    atomic.write_bytes(context.folder / REWARDS, buffer.getvalue())
+    return Fitted(cost=Cost(generated_tokens=len(pairs.table.responses.flat)))
 
 
 def fit_policy(

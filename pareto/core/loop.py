@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +61,7 @@ def train(
     dtype: str = "float32",
     first_loss: float | None = None,
     hooks: Hooks | None = None,
+    clipped: Callable[[Iterable[nn.Parameter], float], Tensor] = clip,
 ) -> TrainResult:
     """Minimise the mean loss over examples; the trainable parameters of model and loss change in place.
 
@@ -79,6 +80,8 @@ def train(
         first_loss: known loss before the first step (ln 2 for DPO); a run that starts elsewhere is stopped, because its
             reference is not its start.
         hooks: progress, logging, callbacks, checkpoints.
+        clipped: scales gradients down to `config.clip` in place and returns the norm before; policies that are trained beside
+            each other are clipped one by one.
 
     Raises:
         NumericsError: a loss or gradient that is not finite (with the step), or a first loss off by more than 1e-3
@@ -122,7 +125,7 @@ def train(
                 meter,
                 dtype,
             )
-            norm = clip(parameters.values(), config.clip)
+            norm = clipped(parameters.values(), config.clip)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             meter.add({"loss": loss * len(batch), "grad_norm": norm.detach() * len(batch) / processes.count})
@@ -192,7 +195,7 @@ def batch_gradient(
             share_prompts=scorer.share_prompts,
             device=device,
         )
-        index = torch.from_numpy(micro).to(device)
+        rows, index = objective.layout(rows, torch.from_numpy(micro).to(device))
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
             part, metrics = backward(scorer, rows, index, objective, divisor=len(batch))
         loss += part

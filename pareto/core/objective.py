@@ -64,9 +64,12 @@ class Objective:
         extras: name -> figure of every response token that the loss wants to see.
         module: learned part of the loss and its state. Its parameters are trained beside the model's and its
             `state_dict` is in every checkpoint.
+        layout: (rows, [B] numbers of their examples) -> what is scored in their place: more examples, or more responses of
+            each (`pareto.core.layout`). The loss is averaged over the B that there were.
     """
 
     loss: LossFunction
     coupled: bool = False
     extras: Mapping[str, TokenExtra] = field(default_factory=dict)
     module: nn.Module | None = None
+    layout: Callable[[PackedRows, Tensor], tuple[PackedRows, Tensor]] = lambda rows, index: (rows, index)

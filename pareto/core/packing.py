@@ -44,6 +44,7 @@ class PackedRows:
         lengths: [B, K] int64, tokens of each response.
         ends: [B] int64 on the host, response tokens up to the end of each example.
         n_tokens: tokens the model computes, without padding; a shared prompt counts once.
+        beside: [N, c] float numbers that a head reads beside the hidden state which predicts the token, or None.
     """
 
     input_ids: Tensor
@@ -55,6 +56,7 @@ class PackedRows:
     lengths: Tensor
     ends: np.ndarray
     n_tokens: int
+    beside: Tensor | None = None
 
 
 def _ramp(lengths: np.ndarray) -> np.ndarray:

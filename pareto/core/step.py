@@ -98,7 +98,8 @@ class _Batch:
     ) -> None:
         self.scorer, self.rows, self.index, self.objective = scorer, rows, index, objective
         self.prepared, self.divisor, self.states, self.chunk_tokens = prepared, divisor, states, chunk_tokens
-        self.linear = scorer.linear()
+        # A head in closed form reads hidden states and nothing beside them.
+        self.linear = scorer.linear() if rows.beside is None else None
         self.target_logps = target_scorer(scorer, self.linear)
         self.pull = torch.zeros_like(states)
         self.total = torch.zeros((), device=states.device)
@@ -120,7 +121,7 @@ class _Batch:
     def score_once(self, examples: slice, tokens: slice) -> None:
         """Differentiate the loss of a group straight down to the hidden states."""
         with torch.enable_grad():
-            states = self.states[self.rows.source[tokens]].requires_grad_()
+            states = self._states(tokens).requires_grad_()
             self._lose(self.see(examples, tokens, *self._score(states, tokens))).backward()
         self._pull(tokens, states.grad)
 
@@ -131,7 +132,7 @@ class _Batch:
         for chunk in self._cut(tokens):
             part = slice(chunk.start - tokens.start, chunk.stop - tokens.start)
             with torch.enable_grad():
-                states = self.states[self.rows.source[chunk]].requires_grad_()
+                states = self._states(chunk).requires_grad_()
                 logps, extras = self._score(states, chunk, slopes)
                 effect = (logps * slope[part]).sum()
                 for name, value in extras.items():
@@ -143,8 +144,7 @@ class _Batch:
         """Score all tokens and keep how each depends on its state; the loss then says how much each matters."""
         whole = slice(0, len(self.rows.target))
         parts = [
-            head.logps_and_slopes(self.states[self.rows.source[chunk]], self.rows.target[chunk])
-            for chunk in self._cut(whole)
+            head.logps_and_slopes(self._states(chunk), self.rows.target[chunk]) for chunk in self._cut(whole)
         ]
         slope, _ = self._slopes(slice(0, len(self.rows.lengths)), whole, torch.cat([p[0] for p in parts]), {})
         for chunk, (_, by_state) in zip(self._cut(whole), parts):
@@ -153,7 +153,7 @@ class _Batch:
     @torch.no_grad()
     def score_chunks(self, tokens: slice) -> tuple[Tensor, dict[str, Tensor]]:
         """[n] log-probabilities and extras of many tokens, chunk by chunk, without gradients."""
-        parts = [self._score(self.states[self.rows.source[chunk]], chunk) for chunk in self._cut(tokens)]
+        parts = [self._score(self._states(chunk), chunk) for chunk in self._cut(tokens)]
         names = self.objective.extras
         return torch.cat([p[0] for p in parts]), {n: torch.cat([p[1][n] for p in parts]) for n in names}
 
@@ -170,6 +170,13 @@ class _Batch:
         return ScoredExamples(
             token_logps, response, summed.view(lengths.shape), lengths.float(), self.index[examples], extras
         )
+
+    def _states(self, tokens: slice) -> Tensor:
+        """[n, d + c] what the head reads of some tokens: hidden states, and what stands beside them."""
+        states = self.states[self.rows.source[tokens]]
+        if self.rows.beside is None:
+            return states
+        return torch.cat([states, self.rows.beside[tokens].to(states)], dim=-1)
 
     def _score(
         self, states: Tensor, chunk: slice, wanted: Mapping[str, object] | None = None
@@ -207,7 +214,8 @@ class _Batch:
 
     def _pull(self, tokens: slice, gradient: Tensor | None) -> None:
         if gradient is not None:
-            self.pull.index_add_(0, self.rows.source[tokens], gradient.to(self.pull.dtype))
+            own = gradient[:, : self.pull.shape[1]]
+            self.pull.index_add_(0, self.rows.source[tokens], own.to(self.pull.dtype))
 
     def _cut(self, tokens: slice) -> Iterator[slice]:
         """Chunks of tokens, at least one."""

@@ -111,7 +111,7 @@ def save_policy(model: Any, folder: Path) -> str:
 
 
 def load_policy(reference: Any, folder: Path) -> Any:
-    """Load a stored policy: what `save_policy` wrote, with action heads on it or told its weights where it was so stored.
+    """Load a stored policy: what `save_policy` wrote, with heads on it or told its weights where it was so stored.
 
     Args:
         reference: a freshly loaded base model; it becomes part of the result.
@@ -128,6 +128,10 @@ def load_policy(reference: Any, folder: Path) -> Any:
         from pareto.models.prompt_policy import load_told
 
         return load_told(reference, folder, json.loads((folder / "policy.json").read_text())["weights"])
+    if (folder / "conditioned.json").exists():
+        from pareto.models.conditioned import load_conditioned  # as above
+
+        return load_conditioned(reference, folder)
     return load_backbone(reference, folder)
 
 

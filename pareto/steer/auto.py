@@ -17,7 +17,7 @@ class Choice:
     """A steering method and the reason for it.
 
     Args:
-        method: "soup", "heads", "prompt" or "nearest".
+        method: "soup", "heads", "prompt", "conditioned" or "nearest".
         why: in words.
     """
 
@@ -28,6 +28,7 @@ class Choice:
 OF_KIND = {
     "heads": Choice("heads", "the heads of one backbone, mixed"),
     "prompt": Choice("prompt", "a policy that reads its weights"),
+    "conditioned": Choice("conditioned", "a policy whose head is told the weights"),
 }
 """What serves runs whose policies are all of one kind that takes any weights."""
 
@@ -65,8 +66,9 @@ def auto(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False, **op
     """Serve the weights in the best way the run allows; `pareto.steer.auto.choose` says which and why.
 
     A policy that was made for exactly these weights is served as it was measured. Else heads are mixed where the policies
-    have them, and else the exact mixture (`soup`) of the nearest measured policies around the weights is taken, which meets
-    every measured policy where its weights are asked for. Else, where the policies cannot be mixed, the nearest one.
+    have them, or the policy is told the weights where it was trained for that; and else the exact mixture (`soup`) of the
+    nearest measured policies around the weights is taken, which meets every measured policy where its weights are asked for.
+    Where the policies cannot be mixed, it is the nearest one.
 
     Args:
         run: the policy set.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from pareto.errors import UsageError
-from pareto.policy_set import PolicySet
+from pareto.policy_set import PolicyRecord, PolicySet
 from pareto.state import atomic, manifest
+from pareto.steer.conditioned_export import serving_record, write_adapter, write_model
 from pareto.steer.members import Among, Members, members
 
 FACTS = "pareto_export.json"
@@ -47,7 +48,7 @@ def export_adapter(
 ) -> Exported:
     """Write  sum_k c_k dW_k  as one ordinary PEFT adapter of the reference.
 
-    Factors stand side by side, so the rank is the sum of the ranks, less what linear dependence allows to leave out
+    A weight-conditioned policy is written as it is at these weights, backbone and head. Else factors stand side by side, so the rank is the sum of the ranks, less what linear dependence allows to leave out
     without loss. Scale is 1 and all layers have one rank, which every engine reads.
 
     Args:
@@ -67,6 +68,12 @@ def export_adapter(
 
     if rank is not None and rank < 1:
         raise UsageError(f"rank must be at least 1; got {rank}")
+    if (record := serving_record(run, weights)) is not None:
+        with atomic.staged_folder(out) as folder:
+            written, error = write_adapter(run, record, weights, rank, folder)
+            done = Exported("adapter", {record.id: 1.0}, written, error)
+            _write_facts(run, [record], weights, done, folder, "conditioned")
+        return done
     chosen = members(run, among, study_seed)
     if chosen.kind != "adapter":
         raise UsageError(
@@ -81,7 +88,7 @@ def export_adapter(
     with atomic.staged_folder(out) as folder:
         written = lora_factors.write_adapter({n: f for n, (f, _) in cut.items()}, folder, _targets(chosen))
         done = Exported("adapter", _named(chosen, shares), written, max(lost for _, lost in cut.values()))
-        _write_facts(run, chosen, weights, done, folder)
+        _write_facts(run, chosen.records, weights, done, folder)
     return done
 
 
@@ -113,6 +120,12 @@ def export_model(
     from pareto.models.causal import load_causal_lm, no_progress_bars
     from pareto.models.parameter_mixing import ParameterMixture, merge
 
+    if (record := serving_record(run, weights)) is not None:
+        with atomic.staged_folder(out) as folder:
+            write_model(run, record, weights, folder)
+            done = Exported("model", {record.id: 1.0})
+            _write_facts(run, [record], weights, done, folder, "conditioned")
+        return done
     chosen = members(run, among, study_seed)
     shares = chosen.shares(weights, extrapolate=extrapolate)
     model, tokenizer = load_causal_lm(chosen.reference)
@@ -127,7 +140,7 @@ def export_model(
     with atomic.staged_folder(out) as folder, no_progress_bars():
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
-        _write_facts(run, chosen, weights, done, folder)
+        _write_facts(run, chosen.records, weights, done, folder)
     return done
 
 
@@ -145,7 +158,14 @@ def _named(chosen: Members, shares: np.ndarray) -> dict[str, float]:
     return {r.id: float(c) for r, c in zip(chosen.records, shares) if c != 0}
 
 
-def _write_facts(run: PolicySet, chosen: Members, weights: np.ndarray, done: Exported, folder: Path) -> None:
+def _write_facts(
+    run: PolicySet,
+    records: Sequence[PolicyRecord],
+    weights: np.ndarray,
+    done: Exported,
+    folder: Path,
+    method: str = "soup",
+) -> None:
     source = run.folder / "front.json"
     atomic.write_json(
         folder / FACTS,
@@ -154,10 +174,10 @@ def _write_facts(run: PolicySet, chosen: Members, weights: np.ndarray, done: Exp
             "study": run.content.get("study"),
             "front_sha256": manifest.sha256(source) if source.is_file() else None,
             "weights": run.objectives.named(weights),
-            "method": "soup",
+            "method": method,
             "extrapolated": bool((weights < 0).any() or min(done.shares.values()) < 0),
             "shares": dict(done.shares),
-            "policies": {r.id: dict(r.files) for r in chosen.records if r.id in done.shares},
+            "policies": {r.id: dict(r.files) for r in records if r.id in done.shares},
             "rank": done.rank,
             "relative_error": done.error,
         },

@@ -1,0 +1,364 @@
+"""A whole front from one run against separate runs, on the lab, by exact divergence from the optimum at every weight vector.
+
+Trains MODPO policies one by one and weight-conditioned policies at several costs, with implicit margins (labels only; the
+corner policies that are margins count as cost) and with explicit ones (rewards known), and writes table and curve to
+reports/align/. What is finished is kept: `python tests/bench/one_run_front.py [--out runs/one_run_front] [--seeds 3]`.
+
+Separate policies are trained at a few of the weights (the middles of equal parts), which stand for all; the conditioned one
+is measured at all of them and at the few. None of them is seen in training: sampled weights are continuous. Cost is CPU time of
+one thread in the training loop and tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pareto import front
+from pareto.align import MODPO, MODPOConditioned
+from pareto.cells import FitContext
+from pareto.core.loop import TrainConfig
+from pareto.models.adapters import FullFineTuning, load_policy
+from pareto.models.conditioned import ConditionedHeadConfig
+from pareto.models.heads import base_of
+from pareto.state import atomic
+from pareto.tasks.lab import Lab, exact, language
+
+REPORT = Path("reports/align")
+OBJECTIVES = ("helpful", "brief", "harmless")
+BETA, BATCH, STEPS = 1.0, 128, 300
+COMMON = {"beta": BETA, "mass_anchor": 0.1, "adapter": FullFineTuning()}
+ALL = {
+    2: [(i / 22, 1 - i / 22) for i in range(1, 22)],
+    3: [tuple((np.array(c) + 1) / 9) for c in itertools.product(range(7), repeat=3) if sum(c) == 6],
+}
+FEW = {
+    2: [(i / 22, 1 - i / 22) for i in (3, 7, 11, 15, 19)],
+    3: [tuple(np.array(c) / 9) for c in ((5, 2, 2), (2, 5, 2), (2, 2, 5), (4, 4, 1), (4, 1, 4), (1, 4, 4))],
+}
+"""Off the corners: 21 weight vectors, 28 of them; and those that separate runs are trained at."""
+
+
+class Bench:
+    """One problem: its reference, what is trained on it, what was measured.
+
+    Args:
+        m: objectives.
+        out: where everything is kept.
+    """
+
+    def __init__(self, m: int, out: Path) -> None:
+        self.m, self.out = m, out / f"m{m}"
+        self.lab = Lab(seed=0, objectives=list(OBJECTIVES[:m]), pairs=300_000)
+        self.results = out / "results.json"
+
+    @cached_property
+    def reference(self) -> Path:
+        """The reference's folder."""
+        folder = self.out / "reference"
+        if not folder.exists():
+            with atomic.staged_folder(folder) as staging:
+                scratch = self.out / "reference-scratch"
+                scratch.mkdir(parents=True, exist_ok=True)
+                self.lab.build(
+                    "reference", self.lab.prerequisites()["reference"], FitContext(staging, scratch)
+                )
+        return folder
+
+    @cached_property
+    def truth(self) -> tuple[np.ndarray, np.ndarray]:
+        """([P, Y] reference, [m, P, Y] rewards)."""
+        with np.load(self.reference / "enumerated.npz", allow_pickle=False) as z:
+            return z["ref_logps"], self.lab.world.rewards()
+
+    def train(self, method: Any, weights: Any, seed: int, steps: int) -> dict[str, Any]:
+        """Train the last cell of a plan, and before it those it needs; folders and cost of each."""
+        done: dict[str, Path] = {}
+        own = method.model_copy(update={"training": TrainConfig(steps=steps, batch_size=BATCH, lr=2e-3)})
+        cells = own.plan(self.lab, [] if weights is None else [self.lab.objectives.named(weights)], [seed])
+        done[cells[0].id] = self.reference
+        for cell in cells[1:]:
+            folder, note = self.out / cell.id, self.out / f"{cell.id}.json"
+            if not note.exists():
+                scratch = self.out / f"{cell.id}-scratch"
+                scratch.mkdir(parents=True, exist_ok=True)
+                marks: list[float] = []
+                with atomic.staged_folder(folder) as staging:
+                    needs = {name: done[i] for name, i in cell.needs.items()}
+                    context = FitContext(staging, scratch, needs, progress=noting(marks))
+                    fitted = own.train(cell, self.lab, context)
+                # the loop alone: from its first report to its last
+                cost = {"cpu_s": marks[-1] - marks[0], "tokens": fitted.cost.train_tokens}
+                atomic.write_json(note, cost)
+                shutil.rmtree(scratch)
+            done[cell.id] = folder
+        notes = [json.loads((self.out / f"{c.id}.json").read_text()) for c in cells[1:]]
+        before = {cell.id: note for cell, note in zip(cells[1:], notes)}
+        return {"folder": done[cells[-1].id], "own": before.pop(cells[-1].id), "before": before}
+
+    def standing(self, logps: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+        """KL to the exact optimum, to the reference, optimality and values, on both splits."""
+        ref, rewards = self.truth
+        found: dict[str, Any] = {"weights": list(map(float, weights))}
+        for name in ("selection", "heldout"):
+            p = self.lab.world.split(name)
+            own = exact.standing(logps[p], ref[p], rewards[:, p], weights, BETA)
+            found[name] = {
+                "kl_to_exact": own.kl_to_exact_nats,
+                "kl": own.kl_nats,
+                "optimality": own.optimality,
+                "values": exact.values(logps[p], rewards[:, p]).mean(0).tolist(),
+            }
+        return found
+
+    def measure_one(self, folder: Path, weights: np.ndarray) -> dict[str, Any]:
+        """Standing of one stored policy."""
+        model, tokenizer = self.lab.load_reference(self.reference, "cpu", "float32")
+        logps, _ = self.lab.enumerate(load_policy(model, folder), np.arange(self.lab.prompts), tokenizer)
+        return self.standing(logps, weights)
+
+    def measure_all(self, folder: Path, weights: list[tuple[float, ...]]) -> list[dict[str, Any]]:
+        """Standings of a conditioned policy: its backbone walks the tree of replies once for all weights."""
+        from pareto.models.adapters import load_backbone
+        from pareto.models.conditioned import put_on, read_conditioned
+
+        model, tokenizer = self.lab.load_reference(self.reference, "cpu", "float32")
+        model = load_backbone(model, folder)
+        head = put_on(model, read_conditioned(folder))
+        ids = torch.from_numpy(language.prompt_ids(self.lab.world, tokenizer).astype(np.int64))
+        choices = torch.from_numpy(language.choice_ids(self.lab.world, tokenizer).astype(np.int64))
+        found = []
+        for states in [self._states(base_of(model), ids, choices)]:
+            for w in weights:
+                beside = torch.tensor(w, dtype=torch.float32)
+                total = torch.zeros(len(ids), 1, dtype=torch.float64)
+                for s, hidden in enumerate(states):
+                    with torch.no_grad():
+                        joined = torch.cat([hidden, beside.expand(*hidden.shape[:-1], self.m)], dim=-1)
+                        logps = head(joined).double().log_softmax(-1)
+                    if s < len(choices):
+                        total = (total[..., None] + logps[:, :, choices[s]]).flatten(1)
+                    else:
+                        total = total + logps[:, :, language.EOS]
+                logps = total.numpy()
+                logps = logps - np.logaddexp.reduce(logps, axis=1, keepdims=True)
+                found.append(self.standing(logps, np.array(w)))
+        return found
+
+    @torch.no_grad()
+    def _states(self, base: Any, ids: torch.Tensor, choices: torch.Tensor) -> list[torch.Tensor]:
+        """[P, C^s, d] hidden states after every beginning of s phrases."""
+        slots, c = choices.shape
+        out = base.base_model(input_ids=ids, use_cache=True)
+        states = [out.last_hidden_state[:, -1:]]
+        for s in range(slots):
+            cache = out.past_key_values
+            cache.batch_repeat_interleave(c)
+            step = choices[s].repeat(len(ids) * c**s)[:, None]
+            out = base.base_model(input_ids=step, past_key_values=cache, use_cache=True)
+            states.append(out.last_hidden_state[:, -1].view(len(ids), c ** (s + 1), -1))
+        return states
+
+    def result(self, name: str, make: Any) -> Any:
+        """A named result, from the file or made and put there."""
+        key = f"m{self.m}/{name}"
+        known = json.loads(self.results.read_text()) if self.results.exists() else {}
+        if key not in known:
+            made = make()
+            known = json.loads(self.results.read_text()) if self.results.exists() else {}
+            atomic.write_json(self.results, {**known, key: made})
+            known[key] = made
+            print(key, flush=True)
+        return known[key]
+
+    def separate(self, margins: str, seed: int, steps: int) -> dict[str, Any]:
+        """Policies one by one at the few weights."""
+
+        def make() -> dict[str, Any]:
+            method, points, cost, corners = MODPO(margins=margins, **COMMON), [], [], {}
+            for w in FEW[self.m]:
+                done = self.train(method, np.array(w), seed, steps)
+                points.append(self.measure_one(done["folder"], np.array(w)))
+                cost.append(done["own"])
+                corners |= done["before"]
+            return {"points": points, "cost": cost, "margins": list(corners.values())}
+
+        return self.result(f"separate/{margins}/{seed}/{steps}", make)
+
+    def conditioned(self, margins: str, seed: int, steps: int, **more: Any) -> dict[str, Any]:
+        """One conditioned policy at all weights."""
+        head = ConditionedHeadConfig(r=32)
+        method = MODPOConditioned(margins=margins, views=1, head=head, **{**COMMON, **more})
+        tag = "".join(f"/{k}={v}" for k, v in sorted(more.items()))
+
+        def make() -> dict[str, Any]:
+            done = self.train(method, None, seed, steps)
+            return {
+                "points": self.measure_all(done["folder"], ALL[self.m]),
+                "few": self.measure_all(done["folder"], FEW[self.m]),
+                "cost": [done["own"]],
+            }
+
+        return self.result(f"conditioned/{margins}/{seed}/{steps}{tag}", make)
+
+
+def noting(marks: list[float]) -> Any:
+    """Progress that notes the CPU time of every report."""
+    return lambda step, total, figures: marks.append(time.process_time())
+
+
+ONE = 375
+"""Steps of the conditioned run that cost 1.5 times as much CPU time as a separate run of `STEPS`."""
+TOTAL = {("implicit", 2): 1740, ("explicit", 2): 1240, ("implicit", 3): 2220, ("explicit", 3): 1480}
+"""Steps at the separate runs' total cost, margins included."""
+
+
+def main() -> None:
+    """Do what is missing, most wanted first, and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/one_run_front"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--m", type=int, nargs="+", default=[2, 3])
+    parser.add_argument("--stage", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--report", action="store_true", help="only write the report of what is there")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    benches = [Bench(m, args.out) for m in args.m]
+    if not args.report:
+        for stage in args.stage:
+            for seed, bench in itertools.product(range(args.seeds), benches):
+                for margins in ("implicit", "explicit"):
+                    if stage == 1:
+                        bench.separate(margins, seed, STEPS)
+                        bench.conditioned(margins, seed, ONE)
+                    elif stage == 2:
+                        bench.conditioned(margins, seed, TOTAL[margins, bench.m])
+                    elif seed == 0:
+                        bench.separate(margins, seed, STEPS // 2)
+                        bench.conditioned(margins, seed, ONE // 2)
+                        bench.conditioned(margins, seed, 2 * ONE)
+    write(json.loads((args.out / "results.json").read_text()))
+
+
+def mean(points: list[Mapping[str, Any]], what: str, split: str = "selection") -> float:
+    """Mean over policies of a figure."""
+    return float(np.mean([p[split][what] for p in points]))
+
+
+def volume(points: list[Mapping[str, Any]], m: int, split: str = "selection") -> float:
+    """Hypervolume of the values, from a point that no trained policy is below."""
+    return float(front.hypervolume(np.array([p[split]["values"] for p in points]), np.full(m, -4.0)))
+
+
+def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a (m, margins, way, steps): means over seeds."""
+    groups: dict[tuple[str, str, str, int], list[Any]] = {}
+    for key, value in results.items():
+        m, way, margins, _, steps = key.split("/")[:5]
+        if len(key.split("/")) == 5:
+            groups.setdefault((m, margins, way, int(steps)), []).append(value)
+    found = []
+    for (m, margins, way, steps), runs in sorted(groups.items(), key=lambda g: (*g[0][:3], g[0][3])):
+        k = int(m[1:])
+        own = [sum(c["cpu_s"] for c in r["cost"]) for r in runs]
+        per = [own_s / len(r["cost"]) for own_s, r in zip(own, runs)]
+        extra = [sum(c["cpu_s"] for c in r.get("margins", [])) for r in runs]
+        tokens = [sum(c["tokens"] for c in r["cost"] + r.get("margins", [])) for r in runs]
+        few = [r.get("few", r["points"]) for r in runs]
+        every = [r["points"] for r in runs]
+        found.append(
+            {
+                "m": k,
+                "margins": margins,
+                "way": way,
+                "steps": steps,
+                "seeds": len(runs),
+                "cpu_s": float(np.mean(np.add(own, extra))),
+                "cpu_one_s": float(np.mean(per)),
+                "tokens": float(np.mean(tokens)),
+                "kl_few": float(np.mean([mean(p, "kl_to_exact") for p in few])),
+                "kl_few_by_seed": [mean(p, "kl_to_exact") for p in few],
+                "kl_all": float(np.mean([mean(p, "kl_to_exact") for p in every]))
+                if way == "conditioned"
+                else None,
+                "kl_all_by_seed": [mean(p, "kl_to_exact") for p in every] if way == "conditioned" else None,
+                "optimality": float(np.mean([mean(p, "optimality") for p in every])),
+                "optimality_heldout": float(np.mean([mean(p, "optimality", "heldout") for p in every])),
+                "kl": float(np.mean([mean(p, "kl") for p in few])),
+                "volume_few": float(np.mean([volume(p, k) for p in few])),
+                "volume_all": float(np.mean([volume(p, k) for p in every])) if way == "conditioned" else None,
+            }
+        )
+    return found
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Table as Markdown and JSON."""
+    table = rows(results)
+    base = {(r["m"], r["margins"]): r for r in table if r["way"] == "separate" and r["steps"] == STEPS}
+    lines = [
+        "# A whole front from one run, against separate runs",
+        "",
+        "Lab seed 0 (96 prompts, 1,024 replies each, enumerated), full fine-tuning, beta 1, mass anchor 0.1, batches of "
+        f"{BATCH} pairs, learning rate 2e-3. Separate: MODPO, {STEPS} steps a policy, at 5 (m = 2) or 6 (m = 3) weight "
+        "vectors. Conditioned: one `modpo_conditioned` run, measured at 21 (m = 2) or 28 (m = 3) weight vectors off the "
+        "corners, none seen in training, and at those of the separate runs. Cost is CPU time of the training loops, in units "
+        "of one separate run; corner policies that serve as margins are in the separate runs' cost. KL is the mean over "
+        "policies of KL(pi || pi*) in nats on the prompts trained on; hypervolume from (-4, ..., -4).",
+        "",
+        "| m | margins | way | steps | seeds | cost, runs | tokens, M | KL, all weights | KL, separate runs' weights | "
+        "optimality | held-out | KL to reference | hypervolume, all | at separate runs' weights |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+
+    def shown(x: float | None, form: str) -> str:
+        return "" if x is None else format(x, form)
+
+    for r in table:
+        unit = base.get((r["m"], r["margins"]))
+        cost = r["cpu_s"] / unit["cpu_one_s"] if unit else float("nan")
+        lines.append(
+            f"| {r['m']} | {r['margins']} | {r['way']} | {r['steps']} | {r['seeds']} | {cost:.2f} | {r['tokens'] / 1e6:.2f} "
+            f"| {shown(r['kl_all'], '.3f')} | {r['kl_few']:.3f} | {r['optimality']:.3f} | {r['optimality_heldout']:.3f} "
+            f"| {r['kl']:.2f} | {shown(r['volume_all'], '.2f')} | {r['volume_few']:.2f} |"
+        )
+    lines += ["", *reading(table, base), ""]
+    versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "numpy"))
+    lines.append(
+        f"Written by `python tests/bench/one_run_front.py`; python {platform.python_version()}, {versions}."
+    )
+    atomic.write_text(REPORT / "one_run_front.md", "\n".join(lines) + "\n")
+    atomic.write_json(REPORT / "one_run_front.json", {"rows": table})
+    print("\n".join(lines))
+
+
+def reading(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> list[str]:
+    """What follows, in words with the numbers put in."""
+    found = []
+    for (m, margins), unit in base.items():
+        for r in table:
+            if (r["m"], r["margins"], r["way"]) == (m, margins, "conditioned"):
+                cost = r["cpu_s"] / unit["cpu_one_s"]
+                found.append(
+                    f"- m = {m}, {margins} margins: one run at {cost:.2f} times the cost of one separate run (all of those: "
+                    f"{unit['cpu_s'] / unit['cpu_one_s']:.2f}) has {r['kl_all'] / unit['kl_few']:.2f} times their mean KL over "
+                    f"all weights, {r['kl_few'] / unit['kl_few']:.2f} times at theirs, and {r['volume_all'] / unit['volume_few']:.3f} "
+                    f"times their hypervolume ({r['volume_few'] / unit['volume_few']:.3f} with policies at their weights only)."
+                )
+    return found
+
+
+if __name__ == "__main__":
+    main()
