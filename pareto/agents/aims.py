@@ -23,6 +23,10 @@ class Aim(ABC):
         """Hear the mean returns [P, m] (NaN where unknown) and horizons [P] of the latest episodes, once per rollout."""
         return
 
+    def weigh(self, advantages: Tensor) -> Tensor:
+        """Advantages [P, N, m] of a rollout as this aim counts them, once per rollout; as they are unless samples differ."""
+        return advantages
+
     @abstractmethod
     def coefficients(self, change: Tensor) -> Tensor:
         """Worth of each objective, [P, m].

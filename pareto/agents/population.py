@@ -96,7 +96,7 @@ class Population:
         """Collect one rollout and improve on it."""
         rollout = collector.collect(self.networks, self.views, self.scaler, self.config.steps, self.draw)
         aim.measured(collector.window.means(), collector.window.horizon(self.gamma))
-        batch = self._batch(rollout)
+        batch = self._batch(rollout, aim)
         improve(
             self.networks,
             self.views,
@@ -111,7 +111,7 @@ class Population:
         )
 
     @torch.no_grad()
-    def _batch(self, rollout: Rollout) -> Batch:
+    def _batch(self, rollout: Rollout, aim: Aim) -> Batch:
         """Advantages, log-probabilities and targets of a rollout, samples [P, T E, ...]."""
         t, p, e, d = rollout.observations.shape
         scale = self.scales.std.float()[None, :, None]
@@ -133,7 +133,7 @@ class Population:
             seen,
             actions,
             logps,
-            found.permute(1, 0, 2, 3).reshape(p, t * e, -1),
+            aim.weigh(found.permute(1, 0, 2, 3).reshape(p, t * e, -1)),
             returns / scale[0],
         )
 

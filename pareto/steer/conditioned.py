@@ -9,6 +9,7 @@ import numpy as np
 
 from pareto.errors import UsageError
 from pareto.policy_set import STEERERS, PolicySet
+from pareto.steer.conditioned_agent import serve_agent
 from pareto.steer.conditioned_export import serving_record
 from pareto.steer.soup import refuse_outside
 
@@ -23,14 +24,14 @@ def conditioned(
     policy whose own weights are nearest.
 
     Args:
-        run: the policy set, made by `modpo_conditioned`.
+        run: the policy set, made by `modpo_conditioned`, or by `ppo_conditioned` or `envelope` for agents.
         weights: [m], checked.
         extrapolate: must be false.
         device: where to compute.
         options: none are known.
 
     Returns:
-        a `MixedPolicy`.
+        a `MixedPolicy`, or an `AgentPolicy`.
 
     Raises:
         UsageError: an option is given, or the run has no conditioned policy.
@@ -39,9 +40,11 @@ def conditioned(
     refuse_outside("conditioned", extrapolate, "no weights outside the simplex were trained")
     if options:
         raise UsageError(f"steering method 'conditioned' takes no options; got {', '.join(sorted(options))}")
+    if (agent := serve_agent(run, weights)) is not None:
+        return agent
     if (record := serving_record(run, weights)) is None:
         raise UsageError(
-            f"no policy of {run.folder} is weight-conditioned; train one with method modpo_conditioned, or steer with 'nearest'"
+            f"no policy of {run.folder} is weight-conditioned; train one with method modpo_conditioned (agents: ppo_conditioned, envelope), or steer with 'nearest'"
         )
     from pareto.models.conditioned import read_conditioned
     from pareto.models.conditioned_mixture import ConditionedMixture
