@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pareto import rng
 from pareto.agents.networks import Networks
-from pareto.agents.normalise import CLIP, Bounds, Running
+from pareto.agents.normalise import CLIP, Running
 from pareto.agents.returns import Window
-from pareto.tasks.env.vectors import VectorEnvs
+from pareto.tasks.env.vectors import Step, VectorEnvs
 
 
 @dataclass(frozen=True)
@@ -39,48 +39,54 @@ class Rollout:
 
 
 class Scaler:
-    """How raw observations become the networks' inputs, per policy.
-
-    Parts with finite bounds map onto [-1, 1]; the others are normalised by the running statistics of their policy.
+    """How raw observations become the networks' inputs: (x - mean) / std of everything the policy has seen, cut at +-10.
 
     Args:
-        bounds: of the observation space.
-        running: statistics of the population, [P, d].
+        running: statistics of the population, [P, d]; a policy that has seen nothing passes observations on as they are.
+
+    Source: the running normalisation of PPO's reference code and of C-MORL. Bounds of a space are no substitute: minecart's
+    speed has bounds of 1 and stays below 0.06.
     """
 
-    def __init__(self, bounds: Bounds, running: Running) -> None:
-        self.bounds, self.running = bounds, running
-        self.learns = not bool(bounds.finite.all())
+    def __init__(self, running: Running) -> None:
+        self.running = running
         self.refresh()
 
     def add(self, raw: Tensor) -> None:
-        """Learn from raw observations [P, B, d]; nothing to learn where all parts are bounded."""
-        if self.learns:
-            self.running.add(raw)
-            self.refresh()
+        """Learn from raw observations [P, B, d]."""
+        self.running.add(raw)
+        self.refresh()
 
     def __call__(self, raw: Tensor) -> Tensor:
         """Inputs [P, B, d] float32 from raw observations [P, B, d] float32."""
-        scaled = (raw - self._offset) * self._scale
-        return scaled.clamp_(-CLIP, CLIP) if self.learns else scaled
+        return ((raw - self._offset) * self._scale).clamp_(-CLIP, CLIP)
 
     def each(self, raw: Tensor, policy: Tensor) -> Tensor:
         """Inputs [k, d] from single raw observations [k, d], each scaled as its policy [k] does."""
-        scaled = (raw - self._offset[policy, 0]) * self._scale[policy, 0]
-        return scaled.clamp_(-CLIP, CLIP) if self.learns else scaled
-
-    def of(self, p: int) -> tuple[np.ndarray, np.ndarray]:
-        """(offset [d], scale [d]) of one policy."""
-        return self._offset[p, 0].numpy(), self._scale[p, 0].numpy()
+        return ((raw - self._offset[policy, 0]) * self._scale[policy, 0]).clamp_(-CLIP, CLIP)
 
     def refresh(self) -> None:
         """Take up the running statistics."""
-        finite = torch.as_tensor(self.bounds.finite)
-        known = self.running.count > 1
-        mean = torch.where(known, self.running.mean, 0.0)
-        scale = torch.where(known, 1 / self.running.std, 1.0)
-        self._offset = torch.where(finite, torch.as_tensor(self.bounds.offset), mean).float()[:, None]
-        self._scale = torch.where(finite, torch.as_tensor(self.bounds.scale), scale).float()[:, None]
+        seen = self.running.count > 1
+        self._offset = torch.where(seen, self.running.mean, 0.0).float()[:, None]
+        self._scale = torch.where(seen, 1 / self.running.std, 1.0).float()[:, None]
+
+
+TOLERANCE = 1e-6
+"""A budget is reached when what is spent comes this close to it: sums of the same rewards differ in their last digits."""
+
+
+@dataclass(frozen=True)
+class HardBudget:
+    """What the episodes of every policy may spend.
+
+    Args:
+        objective: whose discounted sum falls as it is spent.
+        limits: [P] the sum at which an episode is over.
+    """
+
+    objective: int
+    limits: np.ndarray
 
 
 class Collector:
@@ -93,11 +99,20 @@ class Collector:
         window: how many finished episodes are remembered per policy.
         m: objectives.
         seed: of the copies.
+        budget: hard budgets of the episodes, or None.
     """
 
     def __init__(
-        self, envs: VectorEnvs, n_policies: int, gamma: float, window: int, m: int, seed: int
+        self,
+        envs: VectorEnvs,
+        n_policies: int,
+        gamma: float,
+        window: int,
+        m: int,
+        seed: int,
+        budget: HardBudget | None = None,
     ) -> None:
+        self.budget = budget
         self.envs, self.n_policies, self.gamma = envs, n_policies, gamma
         self.n_envs = envs.copies // n_policies
         self.window = Window.begin(n_policies, window, m)
@@ -128,7 +143,7 @@ class Collector:
                 seen = scaler(self.raw)
                 chosen = networks.head.sample(networks.actor(views, seen), views, draw)
                 raws.append(self.raw)
-                step = self.envs.step(chosen.flatten(0, 1).numpy())
+                step = self._within_budget(self.envs.step(chosen.flatten(0, 1).numpy()))
                 over = step.terminated | step.truncated
                 self._count(step.rewards, over)
                 lost = np.flatnonzero(step.truncated & ~step.terminated)
@@ -162,6 +177,23 @@ class Collector:
             return torch.zeros(0, self.raw.shape[-1])
         rows = torch.from_numpy(np.concatenate(raw).astype(np.float32)).flatten(1)
         return scaler.each(rows, torch.from_numpy(policy))
+
+    def _within_budget(self, step: Step) -> Step:
+        """End the episodes whose spending has reached their budget; the step that overdraws it earns nothing."""
+        if self.budget is None:
+            return step
+        j = self.budget.objective
+        spent = self.returns[:, j] + self.discount * step.rewards[:, j]
+        overdrawn = spent <= np.repeat(self.budget.limits, self.n_envs) + TOLERANCE
+        if not overdrawn.any():
+            return step
+        rewards = step.rewards.copy()
+        rewards[np.ix_(overdrawn, np.arange(rewards.shape[1]) != j)] = 0.0
+        broken = overdrawn & ~(step.terminated | step.truncated)
+        observations = self.envs.restart(broken) if broken.any() else step.observations
+        return step._replace(
+            observations=observations, rewards=rewards, terminated=step.terminated | overdrawn
+        )
 
     def _count(self, reward: np.ndarray, over: np.ndarray) -> None:
         self.returns += self.discount[:, None] * reward

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pareto import rng
 from pareto.agents.aims import Aim
-from pareto.agents.collecting import Collector
+from pareto.agents.collecting import Collector, HardBudget
 from pareto.agents.heads import make_head
 from pareto.agents.networks import Networks, StackedMLP
-from pareto.agents.normalise import Bounds, Running
+from pareto.agents.normalise import Running
 from pareto.agents.population import Population, Snapshots
 from pareto.agents.ppo import PPOConfig
 from pareto.agents.schedule import linear
@@ -33,12 +33,10 @@ class Networked:
     Args:
         task: the environment (`pareto.tasks.env.EnvTask` or what has its `open`, `discount`, `objectives`, `facts`).
         networks: of one policy.
-        bounds: of the observations.
     """
 
     task: Any
     networks: Networks
-    bounds: Bounds
 
     @classmethod
     def of(cls, task: Any, config: PPOConfig) -> Networked:
@@ -55,13 +53,13 @@ class Networked:
             )
         head = make_head(task.facts.actions)
         networks = StackedMLP(observations.shape[0], head, len(task.objectives), config.hidden)
-        return cls(task, networks, Bounds.of(observations))
+        return cls(task, networks)
 
 
 def first_policies(networked: Networked, n: int, seed: int) -> Snapshots:
     """N untrained policies."""
     draw = torch.Generator().manual_seed(rng.derive_seed("first policies", seed))
-    d = len(networked.bounds.finite)
+    d = networked.task.facts.observations.shape[0]
     parameters = networked.networks.begin(n, draw)
     return Snapshots(parameters, Running.begin(n, d), Running.begin(n, networked.networks.m))
 
@@ -78,6 +76,7 @@ class Learning:
         window: finished episodes remembered per policy.
         seed: study seed.
         stage: name of the stage; stages draw different numbers.
+        budget: hard budgets of the episodes, or None.
     """
 
     def __init__(
@@ -91,16 +90,16 @@ class Learning:
         window: int,
         seed: int,
         stage: str,
+        budget: HardBudget | None = None,
     ) -> None:
         self.networked, self.aim, self.config = networked, aim, config
         self._seed = (stage, seed)
         draw = torch.Generator().manual_seed(rng.derive_seed("learning", *self._seed))
         task, p = networked.task, len(start)
-        self.population = Population(networked.networks, start, networked.bounds, config, task.discount, draw)
+        self.population = Population(networked.networks, start, config, task.discount, draw)
         envs = task.open(p * config.envs, max_episode_steps=max_episode_steps)
-        self.collector = Collector(
-            envs, p, task.discount, window, len(task.objectives), rng.derive_seed("training", *self._seed)
-        )
+        seed = rng.derive_seed("training", *self._seed)
+        self.collector = Collector(envs, p, task.discount, window, len(task.objectives), seed, budget)
         self.done = 0
 
     @property
@@ -146,7 +145,7 @@ class Learning:
 
     def store(self, i: int, actions: Deployed, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write one policy as it is now."""
-        offset, scale = self.population.scaler.of(i)
+        offset, scale = self.population.scaler.running.affine(i)
         row = self.population.parameters[i].detach()
         networks, told = self.networked.networks, self.networked.task.facts
         common = agent_facts(networks.kind, told.observations, told.actions)

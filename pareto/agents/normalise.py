@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from torch import Tensor
-
-from pareto.models.spaces import Observations
 
 CLIP = 10.0
 """Scaled observations are cut to +-CLIP, as stored actors do."""
@@ -58,31 +55,8 @@ class Running:
         """[P, k] standard deviation, at least 1e-4."""
         return self.var.sqrt().clamp_min(1e-4)
 
-
-@dataclass(frozen=True)
-class Bounds:
-    """Which parts of an observation have finite bounds, and how they map onto [-1, 1].
-
-    Args:
-        finite: [d] bool.
-        offset: [d] middle of the bounds, 0 where there are none.
-        scale: [d] 2 / width, 1 where there are none.
-    """
-
-    finite: np.ndarray
-    offset: np.ndarray
-    scale: np.ndarray
-
-    @classmethod
-    def of(cls, observations: Observations) -> Bounds:
-        """The bounds of encoded observations that are vectors; only those of a Box are known, wider than 1e6 counts as none."""
-        d = observations.shape[0]
-        low, high = np.full(d, -np.inf), np.full(d, np.inf)
-        if isinstance(observations.space, spaces.Box):
-            low, high = (
-                np.asarray(x, dtype=np.float64).reshape(-1)
-                for x in (observations.space.low, observations.space.high)
-            )
-        finite = (high > low) & (high - low < 1e6)
-        low, high = np.where(finite, low, -1.0), np.where(finite, high, 1.0)
-        return cls(finite, (low + high) / 2, 2 / (high - low))
+    def affine(self, p: int) -> tuple[np.ndarray, np.ndarray]:
+        """(offset [k], scale [k]) that normalise what policy p sees: (x - offset) * scale; (0, 1) where it has seen nothing."""
+        if float(self.count[p]) <= 1:
+            return np.zeros(self.mean.shape[1]), np.ones(self.mean.shape[1])
+        return self.mean[p].numpy(), (1 / self.std[p]).numpy()

@@ -13,7 +13,7 @@ from pareto.agents.adam import Adam
 from pareto.agents.aims import Aim
 from pareto.agents.collecting import Collector, Rollout, Scaler
 from pareto.agents.networks import Networks
-from pareto.agents.normalise import Bounds, Running
+from pareto.agents.normalise import Running
 from pareto.agents.ppo import Batch, PPOConfig, improve
 from pareto.agents.returns import advantages
 
@@ -60,7 +60,6 @@ class Population:
     Args:
         networks: their shape.
         start: where they start from; fresh or stored policies.
-        bounds: of the observation space.
         config: how they learn.
         gamma: discount.
         draw: of actions and minibatches.
@@ -70,7 +69,6 @@ class Population:
         self,
         networks: Networks,
         start: Snapshots,
-        bounds: Bounds,
         config: PPOConfig,
         gamma: float,
         draw: torch.Generator,
@@ -79,7 +77,7 @@ class Population:
         self.parameters = start.parameters.clone()
         self.adam = Adam.begin(self.parameters)
         self.scales = start.scales
-        self.scaler = Scaler(bounds, start.observed)
+        self.scaler = Scaler(start.observed)
         self.views = networks.views(self.parameters)
         for view in self.views.values():
             view.requires_grad_()

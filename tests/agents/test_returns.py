@@ -2,11 +2,9 @@
 
 import numpy as np
 import torch
-from gymnasium import spaces
 
-from pareto.agents.normalise import Bounds, Running
+from pareto.agents.normalise import Running
 from pareto.agents.returns import Window, advantages
-from pareto.models.spaces import Observations
 from tests.agents.small import seeded
 
 
@@ -57,12 +55,3 @@ def test_running_statistics_are_those_of_everything_seen():
     whole = torch.cat(parts, dim=1).double()
     torch.testing.assert_close(running.mean, whole.mean(1))
     torch.testing.assert_close(running.var, whole.var(1, unbiased=False))
-
-
-def test_bounds_map_onto_the_unit_interval_where_they_are_finite():
-    bounds = Bounds.of(
-        Observations(spaces.Box(np.array([0, -np.inf]), np.array([10, np.inf]), dtype=np.float64))
-    )
-    assert bounds.finite.tolist() == [True, False]
-    raw = np.array([[0.0, 3.0], [10.0, 3.0]])
-    np.testing.assert_allclose((raw - bounds.offset) * bounds.scale, [[-1, 3], [1, 3]])

@@ -18,15 +18,11 @@ class Episodes:
         returns: [n, m] float64, discounted, larger is better.
         lengths: [n] steps of each.
         steps: true environment steps they cost, those of copies that were over and had to go along included.
-        actions: per episode its actions as given to the environment, where they were kept.
-        rewards: per episode [length, m], where they were kept.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     steps: int
-    actions: tuple[np.ndarray, ...] = ()
-    rewards: tuple[np.ndarray, ...] = ()
 
 
 def play(
@@ -35,41 +31,36 @@ def play(
     seeds: Sequence[int],
     gamma: float,
     *,
-    keep: bool = False,
+    in_a_row: int = 1,
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> Episodes:
-    """Play one episode per copy; what a copy does after its end counts for nothing but the cost.
+    """Play the same number of episodes in every copy; what a copy does afterwards counts for nothing but the cost.
 
     Args:
         envs: E copies, with a time limit or sure to end.
         act: observations [E, ...] -> actions, as `VectorEnvs.step` takes them.
         seeds: [E] one seed per copy, so that an episode does not depend on the others.
         gamma: discount.
-        keep: keep actions and rewards.
+        in_a_row: episodes per copy, one after the other; n is E times as many, those of a copy beside each other.
+        watch: called in every step with actions, rewards [E, m] and which copies are still playing [E].
     """
+    n, m = envs.copies, len(envs.objectives)
     observations = envs.reset(seeds)
-    returns = np.zeros((envs.copies, len(envs.objectives)))
-    lengths, discount, steps = np.zeros(envs.copies, dtype=np.int64), 1.0, 0
-    running = np.ones(envs.copies, dtype=bool)
-    taken, given = [], []
-    while running.any():
+    returns, lengths = np.zeros((n, in_a_row, m)), np.zeros((n, in_a_row), dtype=np.int64)
+    copies, at, discount = np.arange(n), np.zeros(n, dtype=np.int64), np.ones(n)
+    playing, steps = np.ones(n, dtype=bool), 0
+    while playing.any():
         actions = act(observations)
         step = envs.step(actions)
         observations = step.observations
-        returns += np.where(running[:, None], discount * step.rewards, 0.0)
-        lengths += running
-        steps += envs.copies
-        discount *= gamma
-        if keep:
-            taken.append(actions)
-            given.append(step.rewards)
-        running &= ~(step.terminated | step.truncated)
-    if not keep:
-        return Episodes(returns, lengths, steps)
-    all_actions, all_rewards = np.stack(taken, axis=1), np.stack(given, axis=1)
-    return Episodes(
-        returns,
-        lengths,
-        steps,
-        tuple(a[:k] for a, k in zip(all_actions, lengths)),
-        tuple(r[:k] for r, k in zip(all_rewards, lengths)),
-    )
+        if watch is not None:
+            watch(actions, step.rewards, playing)
+        row = np.minimum(at, in_a_row - 1)
+        returns[copies, row] += np.where(playing[:, None], discount[:, None] * step.rewards, 0.0)
+        lengths[copies, row] += playing
+        steps += n
+        over = step.terminated | step.truncated
+        discount = np.where(over, 1.0, discount * gamma)
+        at += over
+        playing = at < in_a_row
+    return Episodes(returns.reshape(-1, m), lengths.reshape(-1), steps)

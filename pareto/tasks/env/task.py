@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -141,17 +141,25 @@ class EnvTask(Config):
         """The first n held-out episodes as trajectories."""
         if n == 0:
             return []
+        actions: list[list[Any]] = [[] for _ in range(n)]
+        rewards: list[list[list[float]]] = [[] for _ in range(n)]
+
+        def watch(taken: np.ndarray, given: np.ndarray, playing: np.ndarray) -> None:
+            for i in np.flatnonzero(playing):
+                actions[i].append(taken[i].tolist())
+                rewards[i].append(self.objectives.orient(given[i]).tolist())
+
         seeds = self.episode_seeds("heldout")[:n]
-        played = self.play(load_actor(policy), "heldout", seeds, keep=True)
+        played = self.play(load_actor(policy), "heldout", seeds, watch)
         return [
             {
                 "prompt": f"episode {i}",
-                "response": " ".join(map(str, np.asarray(actions).tolist())),
-                "actions": np.asarray(actions).tolist(),
-                "rewards": self.objectives.orient(rewards).tolist(),
+                "response": " ".join(map(str, actions[i])),
+                "actions": actions[i],
+                "rewards": rewards[i],
                 "returns": self.objectives.named(self.objectives.orient(value)),
             }
-            for i, (actions, rewards, value) in enumerate(zip(played.actions, played.rewards, played.returns))
+            for i, value in enumerate(played.returns)
         ]
 
     def exact(
@@ -170,7 +178,11 @@ class EnvTask(Config):
         }
 
     def play(
-        self, actor: Actor, split: str, seeds: Sequence[int] | None = None, *, keep: bool = False
+        self,
+        actor: Actor,
+        split: str,
+        seeds: Sequence[int] | None = None,
+        watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
     ) -> Episodes:
         """Episodes of an actor on the seeds of a split.
 
@@ -178,9 +190,9 @@ class EnvTask(Config):
             actor: the policy.
             split: "selection" or "heldout"; also names the stream that drawn actions come from.
             seeds: in place of the split's own.
-            keep: keep actions and rewards.
+            watch: see `pareto.tasks.env.episodes.play`.
         """
         seeds = self.episode_seeds(split) if seeds is None else seeds
         draw = rng.generator("episode actions", split, self.seed)
         with self.open(len(seeds)) as envs:
-            return play(envs, lambda seen: actor.act(seen, draw), seeds, self.discount, keep=keep)
+            return play(envs, lambda seen: actor.act(seen, draw), seeds, self.discount, watch=watch)

@@ -35,17 +35,15 @@ def test_returns_are_discounted_sums_over_one_episode(tmp_path):
     assert right.unit_ids.tolist() == ["selection-0", "selection-1"]
 
 
-def test_episodes_end_where_they_end():
-    """Copies that are over go on in the environment but not in the figures."""
-    task = EnvTask(id="pareto/Minecart-v0", max_episode_steps=30)
-    moves = np.array([3] * 4 + [4] + [1] * 9 + [3] * 30)  # out, round, and home again
-    at = iter(moves)
-    played = play(task.open(2), lambda seen: np.array([next(at), 5]), [1, 2], 1.0, keep=True)
-    assert played.lengths[1] == 30
-    assert played.lengths[0] <= 30
-    assert played.steps == 2 * played.lengths.max()
-    for value, rewards in zip(played.returns, played.rewards):
-        np.testing.assert_allclose(value, rewards.sum(0), rtol=1e-6)
+def test_copies_that_are_over_count_no_more():
+    """Copy 0 goes down: over after one step, again and again. Copy 1 goes right: three times to the limit of 4 steps."""
+    task = EnvTask(id="deep-sea-treasure-v0", max_episode_steps=4)
+    with task.open(2) as envs:
+        played = play(envs, lambda seen: np.array([1, 3]), [1, 2], 0.5, in_a_row=3)
+    assert played.lengths.tolist() == [1, 1, 1, 4, 4, 4]
+    assert played.steps == 2 * 12
+    time = [-1.0] * 3 + [-(1 + 0.5 + 0.25 + 0.125)] * 3
+    np.testing.assert_allclose(played.returns, np.stack([[0.7] * 3 + [0.0] * 3, time], axis=1), atol=1e-6)
 
 
 def test_splits_and_training_use_different_seeds():

@@ -1,0 +1,189 @@
+"""The ways of extending a policy: which aim a round's policies get, and what else holds for them."""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pareto.agents.aims import Aim, Weighted
+from pareto.agents.barrier import Barrier, thresholds
+from pareto.agents.lagrangian import PIDLagrangian
+from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
+from pareto.config import Config
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the P policies of one round start from and strive for; JSON-able through `to_json`.
+
+    Args:
+        starts: [P] places in the archive.
+        objectives: [P] which return each climbs.
+        anchors: [P, m] returns of the policies they start from.
+        floors: [P, m] thresholds.
+        spans: [m] > 0.
+        keys: [P] names of what was tried, for `Known.done`.
+        budgets: [P] or None: what a hard budget's objective may not fall to within an episode.
+        budget_objective: place of that objective.
+    """
+
+    starts: np.ndarray
+    objectives: np.ndarray
+    anchors: np.ndarray
+    floors: np.ndarray
+    spans: np.ndarray
+    keys: np.ndarray
+    budgets: np.ndarray | None = None
+    budget_objective: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists."""
+        return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Round:
+        """Read what `to_json` wrote."""
+        arrays: dict[str, Any] = {k: np.array(v) if isinstance(v, list) else v for k, v in told.items()}
+        return cls(**arrays)
+
+
+class Extension(Config):
+    """A way to extend policies of the archive along the front.
+
+    Args:
+        softness: factor on the last layer of the actors at the start of a round: below 1 they explore anew.
+    """
+
+    softness: float = Field(default=1.0, gt=0, le=1)
+
+    @abstractmethod
+    def plan(self, known: Known) -> Round | None:
+        """The next round, or None where nothing is left to do."""
+
+    @abstractmethod
+    def aim(self, plan: Round) -> Aim:
+        """What the round's policies strive for."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Constrained(Extension):
+    """Climb one return while the others stay above thresholds; see `pareto.agents.barrier.thresholds`."""
+
+    beta: float = Field(default=0.9, ge=0, le=1)
+    betas: Mapping[str, Share] = {}
+    climbs: tuple[str, ...] | None = None
+    select: CrowdingSelection | GainSelection = Field(default=CrowdingSelection(), discriminator="kind")
+
+    def plan(self, known: Known) -> Round | None:
+        """Start from the selected policies."""
+        climbs = known.objectives.names if self.climbs is None else self.climbs
+        pairs = self.select.pairs(known, [known.objectives.index(name) for name in climbs])
+        if not pairs:
+            return None
+        starts, objectives = np.array(pairs).T
+        anchors = known.points[starts]
+        beta = np.full(anchors.shape[1], self.beta)
+        for name, own in self.betas.items():
+            beta[known.objectives.index(name)] = own
+        floors = thresholds(anchors, known.spans, beta)
+        keys = np.column_stack([anchors, objectives.astype(float)])
+        return Round(starts, objectives, anchors, floors, known.spans, keys)
+
+
+class BarrierExtension(_Constrained):
+    """C-MORL-IPO: a logarithmic barrier on the surrogate returns.
+
+    Args:
+        beta: how much of the other returns is kept. Paper: 0.9.
+        betas: objective -> another beta for it.
+        climbs: objectives that are climbed; None: all.
+        select: which policies are extended.
+        t: sharpness of the barrier. Paper: 20.
+    """
+
+    kind: Literal["barrier"] = "barrier"
+    t: float = Field(default=20.0, gt=0)
+
+    def aim(self, plan: Round) -> Aim:
+        """The barrier around the round's thresholds."""
+        return Barrier(plan.objectives, plan.anchors, plan.floors, plan.spans, self.t)
+
+
+class LagrangianExtension(_Constrained):
+    """Multipliers steered like a PID controller in place of a barrier.
+
+    Args:
+        beta: how much of the other returns is kept.
+        betas: objective -> another beta for it.
+        climbs: objectives that are climbed; None: all.
+        select: which policies are extended.
+        gains: of violation, integral and rise, per rollout.
+    """
+
+    kind: Literal["lagrangian"] = "lagrangian"
+    gains: tuple[float, float, float] = (2.0, 0.2, 1.0)
+
+    def aim(self, plan: Round) -> Aim:
+        """Multipliers of zero at first."""
+        return PIDLagrangian(plan.objectives, plan.floors, plan.spans, self.gains)
+
+
+class BudgetExtension(Extension):
+    """Hard budgets: climb one return in episodes that are over once they have spent what the next policy of the front spends.
+
+    For every gap between neighbours on the front, ordered by the objective that is a budget, a policy is started from either
+    neighbour: maximise the other return; the step that brings the spending down to that of the neighbour who spends more ends
+    the episode and earns nothing. Expected returns cannot ask for this: coin-flip policies meet every expected budget.
+
+    Args:
+        objective: the budget (time, fuel), a return <= 0 that falls as it is spent.
+        climbs: the return that is maximised.
+        parallel: most gaps per round.
+        softness: factor on the actors' last layer at the start.
+
+    Source: this suite; a per-episode budget is the constraint of C-MORL's Eq. 3 on every single episode.
+    """
+
+    kind: Literal["budget"] = "budget"
+    objective: str
+    climbs: str
+    parallel: int = Field(default=8, ge=1)
+    softness: float = Field(default=0.3, gt=0, le=1)
+
+    def plan(self, known: Known) -> Round | None:
+        """Both neighbours of every gap that was not tried before, the widest first."""
+        budget, climbs = known.objectives.index(self.objective), known.objectives.index(self.climbs)
+        order = np.argsort(-known.points[:, budget], kind="stable")
+        gaps = [
+            (float(known.points[b, climbs] - known.points[a, climbs]), int(a), int(b))
+            for a, b in itertools.pairwise(order)
+            if (*known.points[a], *known.points[b]) not in known.done
+        ]
+        chosen = sorted(gaps, key=lambda g: -g[0])[: self.parallel]
+        if not chosen:
+            return None
+        starts = np.array([place for _, a, b in chosen for place in (a, b)])
+        ends = np.array([b for _, _, b in chosen for _ in range(2)])
+        anchors = known.points[starts]
+        return Round(
+            starts,
+            np.full(len(starts), climbs),
+            anchors,
+            np.full(anchors.shape, -np.inf),
+            known.spans,
+            np.array([[*known.points[a], *known.points[b]] for _, a, b in chosen for _ in range(2)]),
+            known.points[ends, budget],
+            budget,
+        )
+
+    def aim(self, plan: Round) -> Aim:
+        """The one return."""
+        return Weighted(np.eye(plan.anchors.shape[1])[plan.objectives])

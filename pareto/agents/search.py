@@ -1,0 +1,335 @@
+"""C-MORL's search as a machine that can be stopped after any iteration: a first stage, then rounds of extensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto.agents.aims import Weighted
+from pareto.agents.archive import Archive, lower_bounds
+from pareto.agents.collecting import HardBudget
+from pareto.agents.evaluating import evaluate
+from pareto.agents.extensions import Round
+from pareto.agents.learning import Learning, Networked, first_policies
+from pareto.agents.normalise import Running
+from pareto.agents.population import Snapshots
+from pareto.agents.selecting import Known, volume
+from pareto.front import hypervolume_subset
+
+if TYPE_CHECKING:
+    from pareto.agents.cmorl import CMORL
+
+
+@dataclass
+class Ledger:
+    """True environment steps.
+
+    Args:
+        training: of learning.
+        selection: of episodes that decided what is kept.
+    """
+
+    training: int = 0
+    selection: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.training + self.selection
+
+
+@dataclass
+class Search:
+    """The state of a search and its moves.
+
+    `candidates` are iterates that training returns speak for; at the end of a stage fresh episodes decide which of them
+    enter the `archive`.
+
+    Args:
+        config: the method.
+        networked: the task and the networks.
+        weights: [M, m] of the first stage.
+        seed: study seed.
+    """
+
+    config: CMORL
+    networked: Networked
+    weights: np.ndarray
+    seed: int
+    ledger: Ledger = field(default_factory=Ledger)
+    rounds: int = 0
+    plan: Round | None = None
+    done: set[tuple[float, ...]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        task, m = self.networked.task, self.weights.shape[1]
+        self.archive = Archive.empty(m, self.config.archive)
+        self.candidates = Archive.empty(m, self.config.candidates)
+        self.gained = np.full(m, 0.1)
+        stated = task.facts.ref_point
+        self._ref_point = None if stated is None else np.array(stated)
+        self.learning = self._first_stage()
+        self.planned = self.learning.iterations(self.config.initial_steps)
+
+    @property
+    def ref_point(self) -> np.ndarray:
+        """[m] the environment's own reference point, else a tenth of the range below what has been reached."""
+        if self._ref_point is not None or not len(self.archive):
+            return np.full(self.weights.shape[1], -np.inf) if self._ref_point is None else self._ref_point
+        low, high = self.archive.means.min(axis=0), self.archive.means.max(axis=0)
+        return low - 0.1 * np.maximum(high - low, 1e-9)
+
+    def step(self) -> None:
+        """One iteration of learning, and what follows from it at the end of a stage."""
+        self.learning.step(self.planned)
+        self.ledger.training += self.learning.steps_each
+        last = self.learning.done >= self.planned
+        every = self.config.offer_every if self.rounds else self.config.first_offer_every
+        if last or (every is not None and self.learning.done % every == 0):
+            self._offer()
+        if last:
+            self._verify()
+            self._next_round()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent or nothing is left to do."""
+        return self.learning.done >= self.planned
+
+    @property
+    def hypervolume(self) -> float:
+        """Of archive and candidates, by the estimates they were chosen by: optimistic."""
+        points = np.concatenate([self.archive.means, self.candidates.means])
+        return volume(points, self.ref_point) if np.isfinite(self.ref_point).all() else math.nan
+
+    def finish(self) -> Archive:
+        """The policies that are kept: finalists get fresh episodes once more, and these alone decide."""
+        last = self._leading(self.config.finalists)
+        if self.config.final_episodes:
+            assert last.policies is not None
+            fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
+            last = self._admitted(fresh, last.policies, "final", self.config.final_episodes)
+        self.archive = last
+        return self._leading(self.config.policies)
+
+    def _leading(self, most: int) -> Archive:
+        """The at most `most` policies with the largest hypervolume together, by lower bounds."""
+        lows, ref = self.archive.lows, self.ref_point
+        inside = np.flatnonzero((lows > ref).all(axis=1))
+        places = inside if len(inside) else np.arange(len(lows))
+        if len(places) > most:
+            places = places[np.sort(hypervolume_subset(lows[places], ref, most))]
+        return self.archive.take(places)
+
+    # ------------------------------------------------------------------------------------------- moves
+
+    def _offer(self) -> None:
+        """Show the present iterates to the candidates by their training returns, or to the archive by fresh episodes."""
+        policies = self.learning.population.snapshots()
+        if self.config.offer == "episodes":
+            self._admit(policies, f"{self.rounds}/{self.learning.done}")
+            return
+        window, m = self.learning.collector.window, self.weights.shape[1]
+        means, lows = np.full((2, len(policies), m), np.nan)
+        for p in range(len(policies)):
+            episodes = window.episodes(p)
+            if len(episodes) >= min(self.config.window, 16):
+                means[p] = episodes.mean(axis=0)
+                lows[p] = lower_bounds(episodes[None], self.config.z)[0]
+        self.candidates = self.candidates.offer(policies, means, lows)
+
+    def _verify(self) -> None:
+        """Give fresh episodes to the candidates that promise most beyond the archive, and let the archive decide."""
+        if self.config.offer == "episodes" or not len(self.candidates):
+            return
+        places = self._promising(self.config.verified)
+        if len(places):
+            policies = self.candidates.take(places).policies
+            assert policies is not None
+            self._admit(policies, f"{self.rounds}")
+        self.candidates = Archive.empty(self.weights.shape[1], self.config.candidates)
+
+    def _promising(self, most: int) -> np.ndarray:
+        """Candidates in the order in which each adds most hypervolume to the archive and those before it."""
+        held, lows, ref = self.archive.lows, self.candidates.lows, self.ref_point
+        if not np.isfinite(ref).all():
+            ref = lows.min(axis=0) - 0.1 * (np.ptp(lows, axis=0) + 1e-9)
+        chosen: list[int] = []
+        left = set(range(len(lows)))
+        base = volume(held, ref)
+        while left and len(chosen) < most:
+            gain = {i: volume(np.vstack([held, lows[i]]), ref) - base for i in sorted(left)}
+            best = max(gain, key=lambda i: gain[i])
+            if gain[best] <= 0:
+                break
+            chosen.append(best)
+            left.discard(best)
+            held = np.vstack([held, lows[best]])
+            base += gain[best]
+        return np.array(chosen, dtype=np.int64)
+
+    def _admit(self, policies: Snapshots, label: str) -> None:
+        self.archive = self._admitted(self.archive, policies, label, self.config.episodes)
+
+    def _admitted(self, archive: Archive, policies: Snapshots, label: str, episodes: int) -> Archive:
+        returns, steps = evaluate(
+            self.networked,
+            policies,
+            episodes,
+            self.config.actions,
+            max_episode_steps=self.config.max_episode_steps,
+            seed=self.seed,
+            label=label,
+        )
+        self.ledger.selection += steps
+        return archive.offer(policies, returns.mean(axis=1), lower_bounds(returns, self.config.z))
+
+    def _next_round(self) -> None:
+        """Plan the next round, where the budget allows one."""
+        extension = self.config.extension
+        if extension is None or not len(self.archive):
+            return
+        if self.plan is not None:
+            self._learn_from(self.plan)
+        plan = extension.plan(self._known())
+        if plan is None:
+            return
+        cost = len(plan.starts) * self.config.round_ppo.envs * self.config.round_ppo.steps
+        left = self.config.total_steps - self.ledger.total - self._reserve
+        iterations = min(self.config.round_iterations, left // cost)
+        if iterations < min(self.config.round_iterations, 5):
+            return
+        self.rounds, self.plan = self.rounds + 1, plan
+        self.done |= {tuple(key) for key in plan.keys.tolist()}
+        assert self.archive.policies is not None
+        self.learning = self._round(plan, self.archive.policies.rows(plan.starts))
+        self.planned = int(iterations)
+
+    @property
+    def _reserve(self) -> int:
+        """Steps that verifying a round may take."""
+        if self.config.offer == "episodes":
+            return 0
+        limit = self.config.max_episode_steps or 0
+        c = self.config
+        return (c.verified * c.episodes + c.finalists * c.final_episodes) * limit * 2 // 3
+
+    def _known(self) -> Known:
+        points, ref = self.archive.means, self.ref_point
+        spans = np.maximum(np.ptp(points, axis=0), 1e-3 * np.abs(points.max(axis=0) - ref))
+        return Known(
+            self.networked.task.objectives,
+            points,
+            np.maximum(spans, 1e-9),
+            ref,
+            self.gained,
+            frozenset(self.done),
+        )
+
+    def _learn_from(self, plan: Round) -> None:
+        """How far the round's policies came, in spans: what is expected of the next ones."""
+        reached = self.learning.collector.window.means()
+        moved = (reached - plan.anchors) / plan.spans
+        for j in np.unique(plan.objectives):
+            own = moved[plan.objectives == j, j]
+            if np.isfinite(own).any():
+                self.gained[j] = 0.5 * self.gained[j] + 0.5 * max(float(np.nanmean(own)), 0.01)
+
+    def _first_stage(self) -> Learning:
+        weights = np.tile(self.weights, (self.config.starts, 1))
+        start = first_policies(self.networked, len(weights), self.seed)
+        return Learning(
+            self.networked,
+            start,
+            Weighted(weights),
+            self.config.ppo,
+            max_episode_steps=self.config.max_episode_steps,
+            window=self.config.window,
+            seed=self.seed,
+            stage="first",
+        )
+
+    def _round(self, plan: Round, start: Snapshots) -> Learning:
+        extension = self.config.extension
+        assert extension is not None
+        views = self.networked.networks.views(start.parameters)
+        for name in ("actor.weight", "actor.bias"):
+            if name in views:
+                views[name].mul_(extension.softness)
+        budget = None if plan.budgets is None else HardBudget(plan.budget_objective, plan.budgets)
+        return Learning(
+            self.networked,
+            start,
+            extension.aim(plan),
+            self.config.round_ppo,
+            max_episode_steps=self.config.max_episode_steps,
+            window=self.config.window,
+            seed=self.seed,
+            stage=f"round {self.rounds}",
+            budget=budget,
+        )
+
+    # ------------------------------------------------------------------------------------------- survival
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, facts) of the whole search."""
+        tensors, facts = self.learning.state()
+        for name, archive in (("archive", self.archive), ("candidates", self.candidates)):
+            tensors |= _archive_tensors(name, archive)
+        return tensors, {
+            "learning": facts,
+            "training": self.ledger.training,
+            "selection": self.ledger.selection,
+            "rounds": self.rounds,
+            "planned": self.planned,
+            "plan": None if self.plan is None else self.plan.to_json(),
+            "done": sorted(list(key) for key in self.done),
+            "gained": self.gained.tolist(),
+        }
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.ledger = Ledger(facts["training"], facts["selection"])
+        self.rounds, self.planned = facts["rounds"], facts["planned"]
+        self.done = {tuple(key) for key in facts["done"]}
+        self.gained = np.array(facts["gained"])
+        self.archive = _archive_from("archive", tensors, self.archive)
+        self.candidates = _archive_from("candidates", tensors, self.candidates)
+        if facts["plan"] is not None:
+            self.plan = Round.from_json(facts["plan"])
+            blank = first_policies(self.networked, len(self.plan.starts), self.seed)
+            self.learning = self._round(self.plan, blank)
+        self.learning.load(tensors, facts["learning"])
+
+
+def _archive_tensors(name: str, archive: Archive) -> dict[str, Tensor]:
+    """An archive as tensors."""
+    if archive.policies is None:
+        return {}
+    policies = archive.policies
+    found = {
+        f"{name}.means": torch.from_numpy(archive.means.copy()),
+        f"{name}.lows": torch.from_numpy(archive.lows.copy()),
+        f"{name}.parameters": policies.parameters,
+    }
+    for part, running in (("observed", policies.observed), ("scales", policies.scales)):
+        found |= {f"{name}.{part}.{k}": getattr(running, k) for k in ("count", "mean", "var")}
+    return found
+
+
+def _archive_from(name: str, tensors: Mapping[str, Tensor], empty: Archive) -> Archive:
+    if f"{name}.means" not in tensors:
+        return Archive.empty(empty.means.shape[1], empty.capacity)
+
+    def running(part: str) -> Running:
+        return Running(*(tensors[f"{name}.{part}.{k}"].clone() for k in ("count", "mean", "var")))
+
+    policies = Snapshots(tensors[f"{name}.parameters"].clone(), running("observed"), running("scales"))
+    means, lows = (tensors[f"{name}.{k}"].numpy().copy() for k in ("means", "lows"))
+    return Archive(policies, means, lows, empty.capacity)

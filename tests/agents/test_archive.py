@@ -1,0 +1,83 @@
+"""What an archive keeps, and what is chosen from it."""
+
+import numpy as np
+import pytest
+import torch
+
+from pareto.agents.archive import Archive, crowding, lower_bounds
+from pareto.agents.normalise import Running
+from pareto.agents.population import Snapshots
+from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
+from pareto.objectives import Objectives
+
+
+def numbered(*numbers):
+    """Policies whose one parameter is their number."""
+    rows = torch.tensor([[float(n)] for n in numbers])
+    return Snapshots(rows, Running.begin(len(rows), 1), Running.begin(len(rows), 2))
+
+
+def offered(archive, points, first=0, lows=None):
+    points = np.array(points, dtype=float)
+    lows = points if lows is None else np.array(lows, dtype=float)
+    return archive.offer(numbered(*range(first, first + len(points))), points, lows)
+
+
+def numbers(archive):
+    return archive.policies.parameters[:, 0].tolist()
+
+
+def test_a_lower_bound_is_the_mean_less_its_standard_errors():
+    """1, 2, 3: mean 2, sample deviation 1, standard error 1 / sqrt 3."""
+    found = lower_bounds(np.array([[[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]]]), 2.0)
+    np.testing.assert_allclose(found, [[2 - 2 / 3**0.5, 5.0]])
+    np.testing.assert_allclose(lower_bounds(np.array([[[4.0, 1.0]]]), 2.0), [[4.0, 1.0]])
+
+
+def test_only_what_is_surely_good_enters():
+    """A mean above all and a bound below: one lucky episode more or less decides nothing."""
+    archive = offered(Archive.empty(2, 10), [[1, 1]])
+    archive = offered(archive, [[5, 5], [2, 0]], first=1, lows=[[0, 0], [2, 0]])
+    assert numbers(archive) == [0, 2]
+    assert offered(archive, [[1, 1]], first=7) is archive  # of equal points the first stays
+    assert numbers(offered(archive, [[3, 3]], first=8)) == [8]
+    assert numbers(offered(archive, [[np.nan, 9]], first=9)) == [0, 2]
+
+
+def test_a_full_archive_keeps_its_ends_and_the_most_isolated():
+    points = [[0, 10], [1, 9], [2, 8], [5, 5], [10, 0]]
+    # distances of the inner ones: (2 + 2) / 10, (4 + 4) / 10, (8 + 8) / 10
+    np.testing.assert_allclose(crowding(np.array(points, dtype=float)), [np.inf, 0.4, 0.8, 1.6, np.inf])
+    assert numbers(offered(Archive.empty(2, 4), points)) == [0, 2, 3, 4]
+
+
+def known(points, done=(), gained=(0.1, 0.1)):
+    points = np.array(points, dtype=float)
+    return Known(
+        Objectives(["a", "b"]), points, np.ptp(points, axis=0), np.zeros(2), np.array(gained), frozenset(done)
+    )
+
+
+def test_crowding_passes_over_what_was_extended():
+    points = [[0, 10], [1, 9], [5, 5], [10, 0]]
+    assert CrowdingSelection(n=2).pairs(known(points), [0, 1]) == [(0, 0), (0, 1), (3, 0), (3, 1)]
+    done = {(0.0, 10.0, 0.0), (10.0, 0.0, 0.0)}
+    assert CrowdingSelection(n=1).pairs(known(points, done), [0, 1]) == [(2, 0), (2, 1)]
+
+
+def test_gain_goes_where_hypervolume_is_to_be_had():
+    """Spans are 8: b is hoped to climb by .625 x 8 = 5 at the price of .05 x 8 = .4 in a.
+
+    From (9, 1) to (8.6, 6): 3.6 x 5 beside (5, 5) and 4 x 1 above it, 22 in all. From (5, 5) to (4.6, 10): 3.6 x 5 and 1 x 1.
+    """
+    points = [[1, 9], [5, 5], [9, 1]]
+    gain = GainSelection(n=1)
+    assert gain.pairs(known(points, gained=(0.1, 0.625)), [0, 1]) == [(2, 1)]
+    assert gain.pairs(known(points, {(9.0, 1.0, 1.0)}, (0.1, 0.625)), [0, 1]) == [(1, 1)]
+
+
+@pytest.mark.parametrize("select", [CrowdingSelection(n=1), GainSelection(n=4)])
+def test_only_objectives_that_are_climbed_are_chosen(select):
+    pairs = select.pairs(known([[1, 9], [5, 5], [9, 1]], gained=(0.5, 0.5)), [1])
+    assert pairs
+    assert {j for _, j in pairs} == {1}

@@ -1,0 +1,125 @@
+"""C-MORL through the whole study: true counts, a kill in between, and points that weighted sums cannot reach."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from pareto.agents.cmorl import CMORL
+from pareto.agents.search import Search
+from pareto.policy_set import load
+from pareto.study.config import load_study
+from pareto.study.run import run_study
+
+SMALL = {"envs": 2, "steps": 16, "epochs": 1, "minibatch": 16, "hidden": [8]}
+
+
+def study(extension, **method):
+    return load_study(
+        {
+            "study": "tiny",
+            "task": {
+                "kind": "env",
+                "id": "deep-sea-treasure-v0",
+                "selection_episodes": 1,
+                "heldout_episodes": 2,
+            },
+            "method": {
+                "name": "cmorl",
+                "total_steps": 1500,
+                "initial_steps": 400,
+                "max_episode_steps": 10,
+                "round_iterations": 5,
+                "checkpoint_every": 1,
+                "episodes": 4,
+                "verified": 4,
+                "finalists": 4,
+                "window": 8,
+                "ppo": SMALL,
+                "round_ppo": SMALL,
+                "extension": extension,
+                **method,
+            },
+            "weights": {"kind": "das_dennis", "divisions": 1},
+            "score": {"ref_point": {"treasure": -1.0, "time": -101.0}},
+        }
+    )
+
+
+BARRIER = {"kind": "barrier", "select": {"kind": "crowding", "n": 1}}
+KINDS = [
+    BARRIER,
+    {"kind": "lagrangian", "select": {"kind": "gain", "n": 2}},
+    {"kind": "budget", "objective": "time", "climbs": "treasure"},
+]
+
+
+@pytest.mark.parametrize("extension", KINDS, ids=lambda e: e["kind"])
+@pytest.mark.parametrize("offer", ["training", "episodes"])
+def test_a_killed_search_goes_on_where_it_was(extension, offer, tmp_path, monkeypatch):
+    config = study(extension, offer=offer, actions="sample", final_episodes=4)
+    run_study(config, tmp_path / "whole", workers=0)
+    real, count = Search.step, 0
+
+    def dying(self):
+        nonlocal count
+        count += 1
+        if count in (4, 10):
+            raise KeyboardInterrupt
+        real(self)
+
+    monkeypatch.setattr(Search, "step", dying)
+    for _ in range(2):
+        with contextlib.suppress(BaseException):
+            run_study(config, tmp_path / "broken", workers=0)
+    monkeypatch.undo()
+    run_study(config, tmp_path / "broken", workers=0)
+    whole, broken = (load(tmp_path / name) for name in ("whole", "broken"))
+    assert broken.content["provenance"]["content_sha256"] == whole.content["provenance"]["content_sha256"]
+
+
+def test_every_step_of_the_environment_is_in_the_ledger(tmp_path, monkeypatch):
+    from pareto.tasks.env.copies import Batched
+
+    taken, real = [], Batched.end_step
+    monkeypatch.setattr(Batched, "end_step", lambda self: (taken.append(self.copies), real(self))[1])
+    config = study(BARRIER)
+    cell = config.method.plan(
+        config.task, [{"treasure": 1.0, "time": 0.0}, {"treasure": 0.0, "time": 1.0}], (0,)
+    )[0]
+    from pareto.cells import FitContext
+
+    (tmp_path / "a").mkdir()
+    fitted = config.method.train(cell, config.task, FitContext(tmp_path / "a", tmp_path / "b"))
+    assert fitted.cost.env_steps + fitted.cost.selection_env_steps == sum(taken)
+    assert fitted.cost.env_steps % (2 * 16) == 0
+    assert sum(taken) <= 1500
+
+
+def test_the_same_seed_gives_the_same_policies(tmp_path):
+    shas = []
+    for name in "ab":
+        run_study(study(BARRIER), tmp_path / name, workers=0)
+        shas.append(load(tmp_path / name).content["provenance"]["content_sha256"])
+    assert shas[0] == shas[1]
+
+
+@pytest.mark.slow
+def test_hard_budgets_find_points_that_no_weighted_sum_finds():
+    """Concave map, the two ends known after the first stage; budgets add at least one treasure between them."""
+    config = load_study("configs/dst_concave_cmorl.yaml", ["method.total_steps=200000"])
+    weights = np.array([config.task.objectives.vector(w) for w in config.weights.list])
+    from pareto.agents.learning import Networked
+
+    method = config.method
+    assert isinstance(method, CMORL)
+    search = Search(method, Networked.of(config.task, method.ppo), weights, 0)
+    while search.rounds == 0:
+        search.step()
+    assert search.hypervolume == pytest.approx(
+        3391.57, abs=0.01
+    )  # what weighted sums reach, from the exact front
+    while not search.finished:
+        search.step()
+    assert search.hypervolume > 3400
+    assert search.hypervolume < 3688.378  # the exact front's
