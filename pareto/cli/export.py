@@ -8,10 +8,11 @@ from pathlib import Path
 from pareto.cli._numbers import named_numbers, written
 from pareto.errors import UsageError
 
-HELP = "one ordinary PEFT adapter, or a merged model, for exactly the given weights"
+HELP = "one ordinary PEFT adapter, a merged model, or an agent's network, for exactly the given weights"
 EXAMPLES = """examples:
   pareto export runs/demo --weights helpful=0.7,brief=0.3 --out adapters/mostly-helpful
   pareto export runs/demo --weights helpful=0.7,brief=0.3 --merge --out models/mostly-helpful
+  pareto export runs/dst --weights treasure=0.7,time=0.3 --onnx --out policies/mostly-treasure
 
 The adapter is the exact sum of the nearest measured policies' updates around the weights (--among corners: of the policies
 made for one objective alone), on the reference model of the run. It loads with PeftModel.from_pretrained(reference, OUT)."""
@@ -19,9 +20,11 @@ made for one objective alone), on the reference model of the run. It loads with 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="run folder")
-    parser.add_argument(
-        "--weights", type=named_numbers, required=True, metavar="A=0.7,B=0.3", help="one number per objective"
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        "--weights", type=named_numbers, metavar="A=0.7,B=0.3", help="one number per objective"
     )
+    where.add_argument("--at", metavar="QUERY", help="agents: such as 'a >= 0.6, max b', on measured values")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new or empty folder")
     parser.add_argument(
         "--merge", action="store_true", help="write a whole model with its tokenizer, as safetensors"
@@ -41,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cut the adapter to rank N and say what that loses (default: exact)",
     )
+    parser.add_argument(
+        "--onnx", action="store_true", help="agents: policy.onnx beside the state dict (extra onnx)"
+    )
     parser.add_argument("--extrapolate", action="store_true", help="allow weights outside the simplex")
 
 
@@ -49,10 +55,18 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--rank cuts an adapter; a merged model has none: leave out --rank or --merge")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
         raise UsageError(f"--out must be a new or an empty folder; {args.out} holds something")
+    from pareto.cli import _agents
     from pareto.policy_set import load
     from pareto.steer import exporting
 
     loaded = load(args.folder)
+    if _agents.are_agents(loaded):
+        _agents.export(loaded, args)
+        return 0
+    if args.onnx or args.at is not None:
+        raise UsageError(
+            "--onnx and --at are for agents; the policies of this run are language models: give --weights alone"
+        )
     weights = loaded.check_weights(args.weights, extrapolate=args.extrapolate)
     among = args.among if args.among in ("all", "corners") else tuple(args.among.split(","))
     more = {"among": among, "study_seed": args.study_seed, "extrapolate": args.extrapolate}

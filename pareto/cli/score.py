@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     number = parser.add_mutually_exclusive_group()
     number.add_argument(
-        "--episodes", type=int, metavar="N", help="episodes per policy: short for --set task.episodes=N"
+        "--episodes",
+        type=int,
+        metavar="N",
+        help="episodes per policy: short for --set task.heldout_episodes=N (task.selection_episodes with --split selection)",
     )
     number.add_argument(
         "--prompts",
@@ -40,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.state import atomic
     from pareto.study.rescore import rescore
 
-    short = {"task.episodes": args.episodes, "task.generation.prompts": args.prompts}
+    short = {f"task.{args.split}_episodes": args.episodes, "task.generation.prompts": args.prompts}
     settings = [*args.overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     found = rescore(
         args.folder,

@@ -1,4 +1,4 @@
-"""`pareto steer`: weights in, text out."""
+"""`pareto steer`: weights in, text or episodes out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pareto.errors import UsageError
 if TYPE_CHECKING:
     from pareto.policy_set import PolicyRecord, PolicySet
 
-HELP = "text under given weights, or under the measured policy that meets a constraint"
+HELP = "text or episodes under given weights, or under the measured policy that meets a constraint"
 EXAMPLES = """examples:
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --prompt 'How do I stay safe online?'
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method soup --prompt 'How do I stay safe online?'
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method mod --option divergence=forward_kl
   pareto steer runs/demo --at 'helpful >= 0.6, max brief'
+  pareto steer runs/minecart --at 'ore1 >= 0.5, max ore2' --episodes 20 --video cart.gif
 
 methods: auto (a policy made for these weights, else the exact mixture, else the nearest; says which), soup (exact mixture of
 the corner policies' updates), mod (their next-token distributions mixed), factor_averaging, nearest"""
@@ -58,23 +59,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-new-tokens", type=int, default=64, metavar="N", help="longest reply (default 64)"
     )
+    parser.add_argument(
+        "--episodes", type=int, default=1, metavar="N", help="agents: episodes to play (default 1)"
+    )
+    parser.add_argument("--video", metavar="FILE", help="agents: film the first episode (.gif, .webp, .png)")
 
 
 def run(args: argparse.Namespace) -> int:
+    from pareto.cli import _agents
     from pareto.policy_set import TextPolicy, load
 
     loaded = load(args.folder)
     record = _record(loaded, args)
     options = _options(args)
     policy = loaded.steer(args.weights, at=args.at, method=args.method, **options)
-    if not isinstance(policy, TextPolicy):
+    agents = _agents.are_agents(loaded)
+    if not agents and not isinstance(policy, TextPolicy):
         raise UsageError(
-            f"the policies of {args.folder} act in an environment and write no text; use them from Python: "
+            f"the policies of {args.folder} act in an environment that their run does not name; use them from Python: "
             "pareto.load(...).steer(...).act(observation)"
         )
     used = args.weights if args.weights is not None else record.weights
     print(f"weights: {'none' if used is None else written(dict(used))} ({_method(loaded, args, policy)})")
     print(f"nearest measured: {record.id}, {written(dict(record.values))}")
+    if agents:
+        _agents.rollouts(loaded, policy, args)
+        return 0
     prompts = args.prompt or [_kept_prompt(loaded, record)]
     replies = policy.generate(
         prompts, max_new_tokens=args.max_new_tokens, seed=args.seed, temperature=args.temperature

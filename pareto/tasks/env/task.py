@@ -88,12 +88,13 @@ class EnvTask(Config):
     def _source(self) -> Source:
         return fastest(MEMORY.get(self.id, self.id))
 
-    def open(self, copies: int, *, max_episode_steps: int | None = None) -> VectorEnvs:
+    def open(self, copies: int, *, max_episode_steps: int | None = None, render: bool = False) -> VectorEnvs:
         """Copies to learn in.
 
         Args:
             copies: how many.
             max_episode_steps: time limit; None takes the task's own.
+            render: make the first copy able to draw itself.
         """
         limit = max_episode_steps if max_episode_steps is not None else self.max_episode_steps
         limits = {} if limit is None or callable(self._source) else {"max_episode_steps": limit}
@@ -103,6 +104,7 @@ class EnvTask(Config):
             options={**self.options, **limits},
             objectives=self.names,
             workers=self.workers,
+            render=render,
         )
 
     def episode_seeds(self, split: str) -> list[int]:

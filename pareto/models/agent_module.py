@@ -1,0 +1,146 @@
+"""A stored agent as a torch module, and as ONNX: what other programs load."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from pareto.errors import MissingPackageError, UsageError
+from pareto.models.actors import Actor
+from pareto.models.actors.conditioned_mlp import ConditionedMLP
+from pareto.models.actors.mlp import MLPActor
+from pareto.models.spaces import Actions, Observations, space_to_json
+from pareto.state import atomic
+
+
+class AgentModule(nn.Module):
+    """The deterministic policy of a perceptron: encoded observations in, its outputs and the environment's actions out.
+
+    Args:
+        actor: the perceptron; one that sees weights is taken at its own.
+        actions: the environment's.
+
+    Raises:
+        UsageError: another kind of actor.
+    """
+
+    offset: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, actor: Actor, actions: Actions) -> None:
+        super().__init__()
+        plain = actor.at(actor.weights) if isinstance(actor, ConditionedMLP) else actor
+        if not isinstance(plain, MLPActor):
+            raise UsageError(f"a perceptron can be exported; this agent is a {type(actor).__name__}")
+        self.layers = nn.ModuleList(_linear(weight, bias) for weight, bias in plain.layers)
+        self.register_buffer("offset", torch.from_numpy(np.array(plain.offset, dtype=np.float32)))
+        self.register_buffer("scale", torch.from_numpy(np.array(plain.scale, dtype=np.float32)))
+        self.discrete = actions.discrete
+        space = actions.space
+        if isinstance(space, spaces.Box):
+            self.shape = space.shape
+            self.register_buffer("low", torch.from_numpy(space.low.reshape(-1).astype(np.float32)))
+            self.register_buffer("high", torch.from_numpy(space.high.reshape(-1).astype(np.float32)))
+        elif isinstance(space, spaces.Discrete):
+            self.start = int(space.start)
+        else:
+            raise UsageError(f"agents of Discrete and Box actions can be exported; this one acts in {space}")
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """(logits [n, A] or means [n, a], actions as the environment takes them) for encoded observations [n, d]."""
+        x = ((observations - self.offset) * self.scale).clamp(-10.0, 10.0)
+        for layer in self.layers[:-1]:
+            x = torch.tanh(layer(x))
+        outputs = self.layers[-1](x)
+        if self.discrete:
+            return outputs, outputs.argmax(dim=-1) + self.start
+        bounded = torch.isfinite(self.low) & torch.isfinite(self.high)
+        low, high = torch.where(bounded, self.low, 0.0), torch.where(bounded, self.high, 0.0)
+        scaled = low + (outputs.clamp(-1.0, 1.0) + 1.0) / 2.0 * (high - low)
+        taken = torch.where(bounded, scaled, outputs)
+        taken = torch.maximum(torch.minimum(taken, self.high), self.low)
+        return outputs, taken.reshape(-1, *self.shape)
+
+
+def export_agent(
+    actor: Actor,
+    observations: Observations,
+    actions: Actions,
+    out: Path,
+    *,
+    onnx: bool,
+    facts: Mapping[str, Any],
+) -> list[str]:
+    """Write a policy for other programs: its state dict, its spaces and, where wanted, ONNX.
+
+    `policy.safetensors` is the state dict of `AgentModule` (layers.i.weight [out, in], layers.i.bias, offset, scale);
+    `policy.onnx` takes "observations" [n, d] float32 and gives "outputs" and "actions"; `policy.json` says how observations
+    are encoded and which spaces the environment has.
+
+    Args:
+        actor: a perceptron.
+        observations: how the environment's are encoded.
+        actions: how actions are decoded.
+        out: folder, made when missing.
+        onnx: write policy.onnx too.
+        facts: further facts for policy.json.
+
+    Returns:
+        the names of the files.
+
+    Raises:
+        MissingPackageError: ONNX is wanted and its package is missing.
+        UsageError: an actor that is no perceptron.
+    """
+    from safetensors.torch import save
+
+    module = AgentModule(actor, actions).eval()
+    written = {"policy.safetensors": save({k: v.contiguous() for k, v in module.state_dict().items()})}
+    if onnx:
+        written["policy.onnx"] = _onnx(module, observations.shape)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in written.items():
+        atomic.write_bytes(out / name, content)
+    told = {"observation": space_to_json(observations.space), "action": space_to_json(actions.space)}
+    atomic.write_text(out / "policy.json", json.dumps({**facts, "spaces": told}, indent=1))
+    return [*written, "policy.json"]
+
+
+def _onnx(module: nn.Module, shape: tuple[int, ...]) -> bytes:
+    import importlib.util
+    import io
+
+    if not importlib.util.find_spec("onnx"):
+        raise MissingPackageError("onnx", "onnx", "exporting to ONNX")
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # the exporter that needs no further packages; torch calls it legacy
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            module,
+            (torch.zeros(1, *shape),),
+            buffer,  # type: ignore[arg-type]  # it takes open files
+            dynamo=False,
+            input_names=["observations"],
+            output_names=["outputs", "actions"],
+            dynamic_axes={name: {0: "n"} for name in ("observations", "outputs", "actions")},
+        )
+    return buffer.getvalue()
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
+    layer = nn.Linear(*weight.shape)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.array(weight.T, dtype=np.float32)))
+        layer.bias.copy_(torch.from_numpy(np.array(bias, dtype=np.float32)))
+    return layer
