@@ -59,13 +59,20 @@ class Decoder:
         self.cache = getattr(out, "past_key_values", None)  # models without one read the whole row again
         return out.logits[:, -1]
 
-    def append(self, tokens: Tensor) -> None:
-        """Add a token to every row."""
+    def append(self, tokens: Tensor, alive: Tensor | None = None) -> None:
+        """Add a token to every row.
+
+        Args:
+            tokens: [B] int64.
+            alive: [B] bool, rows whose token counts; others stay as they are, behind a gap that nobody sees, and their next
+                logits mean nothing. None: all.
+        """
+        column = torch.ones_like(tokens) if alive is None else alive.to(tokens.dtype)
         self.ids = torch.cat([self.ids, tokens[:, None]], dim=1)
-        self.mask = torch.cat([self.mask, torch.ones_like(tokens)[:, None]], dim=1)
+        self.mask = torch.cat([self.mask, column[:, None]], dim=1)
 
     def keep(self, rows: list[int]) -> bool:
-        """Go on with some rows only; False where the cache cannot be cut."""
+        """Go on with some rows only, in this order, one or several times each; False where the cache cannot be cut."""
         if self.cache is not None and not hasattr(self.cache, "batch_select_indices"):
             return False
         kept = torch.tensor(rows, device=self.device)

@@ -65,6 +65,11 @@ class RewardModel:
     form: RewardForm
     trained: bool = False
 
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of the numbers."""
+        return self.form.objectives
+
     def steps(self, table: ResponseTable) -> StepTable:
         """Replies, each with its end token, and where they are read."""
         return StepTable.of(table, self.tokenizer, self.form.steps)
