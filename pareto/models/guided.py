@@ -174,8 +174,8 @@ def best_of_n(
     scores = rewards.of_replies([prompts[i] for i in owner], [r.text for r in drawn])
     value = scalarised(scores, each[owner], rule).reshape(-1, n)
     out = []
-    for i, k in enumerate(value.argmax(1)):
-        own = i * n + int(k)
+    for i, k in enumerate(value.argmax(1).tolist()):
+        own = i * n + k
         tokens = sum(len(r.ids) for r in drawn[i * n : (i + 1) * n])
         out.append(JudgedReply(drawn[own].text, drawn[own].ids, drawn[own].ended, scores[own], tokens))
     return out
@@ -218,9 +218,9 @@ def _decode(
         texts = tokenizer.batch_decode(whole, skip_special_tokens=True)
         scores = rewards.of_replies([s.text for s in owners], texts)
         value = scalarised(scores, np.stack([s.weights for s in owners]), guidance.rule)
-        best = value.reshape(-1, n).argmax(1) + n * np.arange(len(going))
+        best = (value.reshape(-1, n).argmax(1) + n * np.arange(len(going))).tolist()
         left = []
-        for i, s in zip(best.tolist(), going):
+        for i, s in zip(best, going):
             s.drawn += sum(map(len, drawn[i // n * n : i // n * n + n]))
             s.ids, s.scores = whole[i], scores[i]
             s.ended = s.ids[-1] in ends
