@@ -166,12 +166,12 @@ def best_of_n(
     drawn = generate_to(
         policy.model,
         policy.tokenizer,
-        [encoded.ids[i] for i in owner],
+        [encoded.ids[i] for i in owner.tolist()],
         sampling,
         seed=seed,
         coefficients=rows,
     )
-    scores = rewards.of_replies([prompts[i] for i in owner], [r.text for r in drawn])
+    scores = rewards.of_replies([prompts[i] for i in owner.tolist()], [r.text for r in drawn])
     value = scalarised(scores, each[owner], rule).reshape(-1, n)
     out = []
     for i, k in enumerate(value.argmax(1).tolist()):
