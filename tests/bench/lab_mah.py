@@ -1,0 +1,131 @@
+"""MAH-DPO's must-haves on the lab: optimality and KL to the exact optima over weights, and whether steering is monotone.
+
+For every study the heads are trained (configs/lab_mah_dpo.yaml with other objectives or seeds) and then mixed at 21 values
+of each objective's weight, the others in equal parts, and enumerated. Writes reports/align/mah_dpo.*:
+`python tests/bench/lab_mah.py [--out runs] [--only m2-seed0 ...]`. Studies that were not asked for are taken from the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+
+import pareto
+from pareto.models.adapters import load_backbone
+from pareto.models.mixed_heads import mix_heads
+from pareto.study.config import load_study
+from pareto.tasks.lab import exact, language
+
+CONFIG = Path("configs/lab_mah_dpo.yaml")
+REPORT = Path("reports/align")
+NAMES = ("helpful", "brief", "harmless")
+STUDIES = {f"m{m}-seed{seed}": (m, seed) for m in (2, 3) for seed in (0, 1, 2)}
+DIVISIONS = 20
+
+
+def lines_of(m: int) -> list[np.ndarray]:
+    """For each objective [21, m]: its weight from 0 to 1, the others in equal parts."""
+    found = []
+    for j in range(m):
+        w = np.zeros((DIVISIONS + 1, m))
+        w[:, j] = np.arange(DIVISIONS + 1) / DIVISIONS
+        others = [k for k in range(m) if k != j]
+        w[:, others] = (1 - w[:, [j]]) / len(others)
+        found.append(w)
+    return found
+
+
+def measure(name: str, out: Path) -> dict[str, Any]:
+    """Train one study's heads where they are missing, and enumerate their mixtures."""
+    m, seed = STUDIES[name]
+    settings = [f"task.objectives={json.dumps(list(NAMES[:m]))}", f"task.seed={seed}", f"seeds=[{seed}]"]
+    folder = out / "lab_mah_dpo" if name == "m2-seed0" else out / f"lab_mah_{name}"
+    if folder.name != "lab_mah_dpo":
+        settings.append("weights={kind: das_dennis, divisions: 1}")
+    run = pareto.sweep(CONFIG, out=folder, set=settings, workers=1)
+    study = load_study(CONFIG, settings)
+    lab: Any = study.task
+    beta = study.method.beta  # type: ignore[attr-defined]
+    record = run[0]
+    reference = folder / record.facts["needs"]["reference"]
+    heads = folder / "policies" / record.id
+    tokenizer = language.make_tokenizer(lab.world)
+    backbone = load_backbone(lab.load_reference(reference, "cpu", "float32")[0], heads)
+    with np.load(reference / "enumerated.npz") as z:
+        ref_logps = z["ref_logps"]
+    rewards = lab.world.rewards()
+    kl, optimality, taus = [], {"selection": [], "heldout": []}, {"selection": [], "heldout": []}
+    for j, weights in enumerate(lines_of(m)):
+        values: dict[str, list[np.ndarray]] = {"selection": [], "heldout": []}
+        for w in weights:
+            logps, _ = lab.enumerate(mix_heads(backbone, heads, w), np.arange(lab.prompts), tokenizer)
+            for split in values:
+                p = lab.world.split(split)
+                standing = exact.standing(logps[p], ref_logps[p], rewards[:, p], w, beta)
+                optimality[split].append(standing.optimality)
+                if split == "selection":
+                    kl.append(standing.kl_to_exact_nats)
+                values[split].append(exact.values(logps[p], rewards[:, p]).mean(0))
+        for split, own in values.items():
+            taus[split].append(float(kendalltau(weights[:, j], np.array(own)[:, j])[0]))
+    return {
+        "m": m,
+        "seed": seed,
+        "weights": len(kl),
+        "kl_to_exact_nats": float(np.mean(kl)),
+        "optimality": float(np.mean(optimality["selection"])),
+        "optimality_heldout": float(np.mean(optimality["heldout"])),
+        "tau": taus["selection"],
+        "tau_heldout": taus["heldout"],
+        "cost": dict(run.content["cost"]),
+        "versions": {n: version(n) for n in ("torch", "transformers", "numpy")},
+        "platform": platform.platform(),
+    }
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """The report as Markdown."""
+    lines = [
+        "# Action heads on the lab: how near the optima, and whether steering is monotone",
+        "",
+        f"{CONFIG}: one job a study, 1,600 steps of 256 pairs, low-rank heads of rank 16. One objective's weight takes "
+        f"{DIVISIONS + 1} values from 0 to 1, the others share the rest equally; optimality and KL are means over all those "
+        "mixtures, tau is Kendall's between the weight and the objective's value, the smallest over objectives. Written by "
+        "`python tests/bench/lab_mah.py`.",
+        "",
+        "| objectives | seed | mixtures | KL to exact, nats | optimality | held-out | tau | held-out | trained tokens | work, s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in sorted(rows.values(), key=lambda r: (r["m"], r["seed"])):
+        lines.append(
+            f"| {r['m']} | {r['seed']} | {r['weights']} | {r['kl_to_exact_nats']:.3f} | {r['optimality']:.3f} "
+            f"| {r['optimality_heldout']:.3f} | {min(r['tau']):.2f} | {min(r['tau_heldout']):.2f} "
+            f"| {r['cost']['train_tokens']:,} | {r['cost']['wall_s']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure the studies that are asked for and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--only", nargs="+", choices=sorted(STUDIES), default=sorted(STUDIES))
+    args = parser.parse_args()
+    REPORT.mkdir(parents=True, exist_ok=True)
+    path = REPORT / "mah_dpo.json"
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    for name in args.only:
+        rows[name] = measure(name, args.out)
+        path.write_text(json.dumps(rows, indent=1) + "\n")
+        (REPORT / "mah_dpo.md").write_text(table(rows))
+
+
+if __name__ == "__main__":
+    main()
