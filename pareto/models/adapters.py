@@ -128,6 +128,10 @@ def load_policy(reference: Any, folder: Path) -> Any:
         from pareto.models.prompt_policy import load_told
 
         return load_told(reference, folder, json.loads((folder / "policy.json").read_text())["weights"])
+    if (folder / "decoding.json").exists():
+        from pareto.models.decoding_policy import load_decoding
+
+        return load_decoding(reference, folder)
     if (folder / "conditioned.json").exists():
         from pareto.models.conditioned import load_conditioned  # as above
 

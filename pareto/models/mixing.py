@@ -75,6 +75,21 @@ class Mixture(nn.Module, ABC):
             ShapeError: not one number per policy.
             UsageError: rows that differ where this mixture cannot have that.
         """
+        before, self._now = self._now, self._checked(coefficients)
+        self._changed()
+        try:
+            yield self
+        finally:
+            self._now = before
+            self._changed()
+
+    def keep(self, coefficients: Tensor) -> None:
+        """Compute the mixture with these coefficients from now on; arguments and errors as in `at`."""
+        self._now = self._checked(coefficients)
+        self._changed()
+
+    def _checked(self, coefficients: Tensor) -> Tensor:
+        """[1 or B, K] float64."""
         rows = torch.atleast_2d(torch.as_tensor(coefficients, dtype=torch.float64))
         if rows.dim() != 2 or rows.shape[1] != self.n or not torch.isfinite(rows).all():
             raise ShapeError(
@@ -86,13 +101,7 @@ class Mixture(nn.Module, ABC):
             raise UsageError(
                 "this mixture has one vector of coefficients at a time; call it once for each vector"
             )
-        before, self._now = self._now, rows
-        self._changed()
-        try:
-            yield self
-        finally:
-            self._now = before
-            self._changed()
+        return rows
 
     @contextmanager
     def among(self, rows: Any) -> Iterator[Any]:

@@ -339,6 +339,7 @@ def write(results: Mapping[str, Any]) -> None:
     lines.append(
         f"Written by `python tests/bench/one_run_front.py`; python {platform.python_version()}, {versions}."
     )
+    REPORT.mkdir(parents=True, exist_ok=True)
     atomic.write_text(REPORT / "one_run_front.md", "\n".join(lines) + "\n")
     atomic.write_json(REPORT / "one_run_front.json", {"rows": table})
     print("\n".join(lines))
