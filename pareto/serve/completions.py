@@ -105,6 +105,10 @@ def _check(asked: Asked, texts: Sequence[str], n_top: int, limits: Limits) -> No
 
 async def _served(request: Request, asked: Asked) -> Served:
     service: Service = request.app.state.service
+    if service.acts:
+        raise Refusal(
+            400, "the policies of this run act in an environment: POST /v1/pareto/rollout", code="agents"
+        )
     wish = service.wish(asked.model, asked.pareto, request.headers.get(HEADER), request.state.token_weights)
     try:
         return await asyncio.to_thread(service.menu.serve, wish)

@@ -11,21 +11,19 @@ import numpy as np
 
 from pareto.config import read_yaml
 from pareto.errors import ArtifactError, ParetoError, UsageError
-from pareto.policy_set import ActPolicy, PolicyRecord, PolicySet
+from pareto.policy_set import ActPolicy, PolicySet
 from pareto.tasks.env.sources import make_one
 
 MOST_FRAMES = 300
 """Pictures of one episode; later steps come without."""
 
 
-def play(
-    run: PolicySet, record: PolicyRecord, seed: int, steps: int, frames: bool, limit_s: float
-) -> dict[str, Any]:
+def play(run: PolicySet, policy: Any, seed: int, steps: int, frames: bool, limit_s: float) -> dict[str, Any]:
     """Let an agent act until the episode ends or the steps are used up.
 
     Args:
         run: of the agent.
-        record: the agent.
+        policy: the agent.
         seed: of the episode.
         steps: most of it.
         frames: whether to draw, where the environment knows "rgb_array".
@@ -38,9 +36,8 @@ def play(
         UsageError: the policy does not act.
         ArtifactError: the run does not say which environment it is.
     """
-    policy = run.policy(record)
     if not isinstance(policy, ActPolicy):
-        raise UsageError(f"policy {record.id!r} writes text and does not act; ask /v1/chat/completions")
+        raise UsageError(f"a {type(policy).__name__} writes text and does not act; ask /v1/chat/completions")
     env = _environment(run, frames)
     trace: list[dict[str, Any]] = []
     end, start = "steps", time.monotonic()
@@ -52,7 +49,7 @@ def play(
             if frames and len(trace) < MOST_FRAMES:
                 step["frame"] = _picture(env)
             observation, reward, terminated, truncated, _ = env.step(_as_taken(action))
-            step["reward"] = run.objectives.named(np.asarray(reward, dtype=np.float64).tolist())
+            step["reward"] = run.objectives.named(np.asarray(reward, dtype=np.float64))
             trace.append(step)
             if terminated or truncated:
                 end = "terminated" if terminated else "truncated"

@@ -17,7 +17,7 @@ from pareto.policy_set import LOADERS, STEERERS, PolicyRecord, PolicySet
 from pareto.serve.lanes import Lane
 from pareto.serve.settings import Settings
 from pareto.serve.wishes import Wish
-from pareto.steer.auto import choose
+from pareto.steer.auto import OF_KIND, choose
 from pareto.steer.members import chosen_records, why_not
 from pareto.steer.nearest import nearest_record
 from pareto.steer.select import parse_query, select_record
@@ -168,9 +168,11 @@ class Menu:
         if own is not None and record.id in self._members():
             lane = self._method_lane("soup", own, False)
             return Served(lane, own, named, record, distance, False, why)
-        if own is not None and record.kind == "heads":
-            lane = self._method_lane("heads", own, False, study_seed=record.seed)
-            return Served(lane, own, named, record, distance, False, why)
+        if own is not None and (kind := OF_KIND.get(record.kind)) is not None:
+            known = inspect.signature(STEERERS.get(kind.method)).parameters
+            more = {"study_seed": record.seed} if "study_seed" in known else {}
+            lane = self._method_lane(kind.method, own, False, **more)
+            return Served(lane, own if lane.takes_weights else None, named, record, distance, False, why)
         key = ("policy", record.id)
         if key not in self._loaded:
             place = self._place(LOADERS.get(record.kind))
@@ -243,8 +245,7 @@ class Menu:
             "dtype": self.settings.dtype,
             "quantize": self.settings.quantize,
         }
-        free = any(p.kind is p.VAR_KEYWORD for p in known.values())
-        place = {k: v for k, v in wanted.items() if (k in known or free) and v is not None}
+        place = {k: v for k, v in wanted.items() if k in known and v is not None}
         if self.settings.quantize and "quantize" not in place:
             raise UsageError(f"{function.__name__} cannot run on a quantised base; serve without --quantize")
         return place

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 
 from pareto.errors import ParetoError, UsageError
 from pareto.policy_set import PolicyRecord
 from pareto.serve.episodes import play
-from pareto.serve.refusal import Refusal
 from pareto.serve.schema import RolloutRequest
 from pareto.serve.service import Service, refused
 from pareto.serve.wishes import Wish
@@ -28,12 +28,13 @@ async def rollout(request: Request, asked: RolloutRequest) -> dict[str, Any]:
     fields = asked.pareto
     wish = Wish(fields.weights or service.settings.weights, fields.at, fields.policy, source="pareto")
     try:
-        record = _record(service, wish)
+        record, weights = _picked(service, wish)
         async with _one_at_a_time:
+            policy = await asyncio.to_thread(_load, service, record, weights, fields.method)
             played = await asyncio.to_thread(
                 play,
                 service.run,
-                record,
+                policy,
                 asked.seed,
                 asked.steps,
                 asked.frames,
@@ -41,29 +42,33 @@ async def rollout(request: Request, asked: RolloutRequest) -> dict[str, Any]:
             )
     except ParetoError as error:
         raise refused(error, wish) from error
-    weights = None if record.weights is None else dict(record.weights)
+    told = record.weights if weights is None else service.run.objectives.named(weights)
     return {
         "policy": record.id,
-        "weights": weights,
+        "weights": None if told is None else dict(told),
         "values": dict(record.values),
         "seed": asked.seed,
     } | played
 
 
-def _record(service: Service, wish: Wish) -> PolicyRecord:
+def _picked(service: Service, wish: Wish) -> tuple[PolicyRecord, np.ndarray | None]:
+    """The measured agent that is wanted, and the weights for agents that can be shown others than their own."""
     run = service.run
     if not service.acts:
         raise UsageError("the policies of this run write text; ask /v1/chat/completions")
     if wish.at is not None:
-        return select_record(run, parse_query(wish.at, run.objectives))
+        return select_record(run, parse_query(wish.at, run.objectives)), None
     if wish.policy is not None:
-        return run[wish.policy]
+        return run[wish.policy], None
     if any(record.weights is not None for record in run):
-        return nearest_record(run, service.menu.checked(wish))
+        weights = service.menu.checked(wish)
+        return nearest_record(run, weights), weights
     if wish.weights is None:
-        return run.front()[0]
-    raise Refusal(
-        400,
-        "these agents were made for no weights; ask by values: pareto.at or pareto.policy",
-        param="pareto.weights",
-    )
+        return run.front()[0], None
+    raise UsageError("these agents were made for no weights; ask by values: pareto.at or pareto.policy")
+
+
+def _load(service: Service, record: PolicyRecord, weights: np.ndarray | None, method: str | None) -> Any:
+    if weights is None:
+        return service.run.policy(record)
+    return service.run.steer(weights, method=method or service.settings.method)

@@ -85,14 +85,17 @@ class Browser:
             raise RuntimeError(f"{method}: {answer and answer['error']}")
         return answer["result"]
 
-    def open(self, path: Path, width: int, height: int, dark: bool = False, settle_s: float = 0.3) -> float:
-        """Open a file at a size and in a theme; returns the seconds until the page said that it is loaded."""
+    def open(
+        self, path: Path | str, width: int, height: int, dark: bool = False, settle_s: float = 0.3
+    ) -> float:
+        """Open a file or an address at a size and in a theme; returns the seconds until the page said that it is loaded."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)  # fmt: skip
         scheme = "dark" if dark else "light"
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
         self.events.clear()
         start = time.perf_counter()
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.resolve().as_uri())
         if self._receive(lambda m: m.get("method") == "Page.loadEventFired", 120.0) is None:
             raise RuntimeError(f"{path} did not load")
         took = time.perf_counter() - start
