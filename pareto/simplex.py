@@ -59,7 +59,9 @@ def check_direction(direction: Any) -> np.ndarray:
     v = np.asarray(direction, dtype=np.float64)
     norms = np.linalg.norm(np.atleast_2d(v), axis=1)
     if not np.isfinite(v).all() or (abs(norms - 1.0) > TOLERANCE).any():
-        raise SimplexError(f"directions must be finite and have length 1; got lengths {norms.tolist()}")
+        raise SimplexError(
+            f"directions must be finite and have length 1; got lengths {norms.tolist()}; divide each by its length"
+        )
     return v
 
 

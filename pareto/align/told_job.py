@@ -35,6 +35,7 @@ from pareto.models.generate import Sampling, end_ids, generate_ids
 from pareto.models.heads import base_of
 from pareto.models.prompt_policy import load_conditioned
 from pareto.models.reward_models.model import RewardModel
+from pareto.models.tokenizers import load_tokenizer
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
 
@@ -83,7 +84,7 @@ def drawn_replies(
         prompts and replies, each reply with an end token; [n] bool, whether the reply ended by itself; tokens drawn.
     """
     model, conditioning = told
-    tokenizer = reference.task.load_reference(reference.folder, "cpu", "float32")[1]
+    tokenizer = load_tokenizer(str(reference.folder))
     table = reference.pairs.table
     said = conditioning.ids(units).tolist()
     ids = [own + table.prompts[p].tolist() for own, p in zip(said, prompts)]

@@ -54,7 +54,11 @@ def load_told(reference: Any, folder: Path, weights: Mapping[str, float]) -> Any
     """
     model, conditioning = load_conditioned(reference, folder)
     numbers = np.array([weights[name] for name in conditioning.objectives])
-    FixedPrefix(conditioning.prefix(numbers), model).put_on(base_of(model).base_model)
+    prefix = FixedPrefix(conditioning.prefix(numbers), model)
+    prefix.put_on(base_of(model).base_model)
+    sizes = base_of(model).config.get_text_config()
+    if getattr(sizes, "max_position_embeddings", None):  # what is left for prompts and replies
+        sizes.max_position_embeddings -= len(prefix.ids)
     return model
 
 

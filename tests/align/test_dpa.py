@@ -17,9 +17,10 @@ from pareto.cells import Cell, FitContext
 from pareto.core.loop import TrainConfig
 from pareto.errors import ConfigError, ObjectiveError
 from pareto.models.adapters import FullFineTuning, LoRA
+from pareto.models.generate import Sampling
 from pareto.study.config import load_study
 from pareto.study.plan import plan_study
-from pareto.tasks.lab import Lab
+from pareto.tasks.lab import Lab, language
 
 DIAGONAL = 2**-0.5
 DIRECTIONS = {
@@ -217,3 +218,33 @@ def test_directions_and_weights_are_not_mistaken_for_each_other():
         plan_study(load_study({**study, "weights": {"kind": "cells", "n": 5}}))
     with pytest.raises(ConfigError, match="'modpo' takes weights on the simplex"):
         plan_study(load_study({**study, "method": {"name": "modpo"}}))
+
+
+def test_objects_in_a_policy_that_reads_directions_out(small_lab: Lab, lab_reference: Path, tmp_path: Path):
+    """On a user's model and scored rows, with adapters: measured, and steered to a direction that was not measured."""
+    draw = np.random.default_rng(0)
+    rows = []
+    for p in small_lab.world.prompts:
+        replies = [
+            language.response_text(small_lab.world.responses[i]) for i in draw.choice(27, 5, replace=False)
+        ]
+        scores = [{"short": -len(r) / 10, "es": float(r.count("e"))} for r in replies]
+        rows.append({"prompt": language.prompt_text(p), "responses": replies, "scores": scores})
+    model, tokenizer = small_lab.load_reference(lab_reference, "cpu", "float32")
+    own = DPA(
+        iterations=1,
+        draws=64,
+        candidates=3,
+        sampling=Sampling(max_new_tokens=6),
+        training=TrainConfig(steps=4, batch_size=16, lr=1e-3),
+        adapter=LoRA(r=2),
+    )
+    run = own.fit(model, tokenizer, rows, n_weights=5, out=tmp_path / "run")
+    assert run.weights_kind == "direction"
+    assert run.weights.min() < 0
+    assert all(r.facts["kl_nats"] is not None for r in run)  # to the reference, with the adapter off
+    policy = run.steer({"short": 0.6, "es": 0.8})
+    prompt = language.prompt_text(small_lab.world.prompts[0])
+    assert len(policy.generate([prompt], max_new_tokens=4)) == 1
+    guided = run.steer({"short": 0.6, "es": -0.8}, method="guided", base="auto", candidates=2)
+    assert len(guided.generate([prompt], max_new_tokens=4)) == 1

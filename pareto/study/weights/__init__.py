@@ -1,7 +1,8 @@
 """Where the weights of a study come from: one file a kind.
 
 A kind is a function `(objectives, config) -> [n, m]`: the weights of a study in the order in which they are planned, on
-the simplex and without doubles. It draws numbers from streams named by `config.seed` alone.
+the simplex (or unit directions, for methods that take those) and without doubles. It draws numbers from streams named by
+`config.seed` alone.
 """
 
 from __future__ import annotations
