@@ -33,12 +33,12 @@ from pareto.tasks.lab import Lab, language
 from pareto.tasks.lab.step_rewards import StepRewards
 
 REPORT = Path("reports/align")
-LAB = Lab(pairs=40_000)
-GAMMAS = (0.9, 0.0)
+LAB = Lab()
+GAMMAS = (0.9,)
 CANDIDATES = (2, 4, 8)
-WEIGHTS = ((1.0, 0.0), (0.7, 0.3), (0.5, 0.5), (0.3, 0.7), (0.0, 1.0))
-REPEATS = 8
-TRAINING = TrainConfig(steps=800, batch_size=256, lr=2e-3)
+WEIGHTS = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))
+REPEATS = 4
+TRAINING = TrainConfig(steps=500, batch_size=256, lr=2e-3)
 SAMPLING = Sampling(max_new_tokens=6, batch_size=192)
 
 
