@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
+    from pareto.data.advice import advice
     from pareto.data.report import describe
     from pareto.data.rows import ReadRule, read_preferences
 
@@ -72,10 +73,15 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         from dataclasses import asdict
 
-        print(json.dumps({"read": asdict(counts), **asdict(report), "gradients": gradients}, indent=1))
+        found = {**asdict(report), "gradients": gradients, "advice": advice(report)}
+        print(json.dumps({"read": asdict(counts), **found}, indent=1))
         return 0
     for line in (*_read_lines(counts), *_content_lines(report), *_gradient_lines(gradients)):
         print(line)
+    if sentences := advice(report):
+        print("reading")
+    for sentence in sentences:
+        print(f"  - {sentence}")
     return 0
 
 
@@ -156,16 +162,23 @@ def _gradients(data: Preferences, model_source: str) -> dict[str, Any]:
     names = data.objectives.names
     return {
         "pairs": dict(found.pairs),
-        "cosine": {a: dict(zip(names, row)) for a, row in zip(names, found.cosine.tolist())},
+        "cosine": _named(names, found.cosine),
+        "head_cosine": None if found.head is None else _named(names, found.head),
     }
+
+
+def _named(names: Sequence[str], table: Any) -> dict[str, dict[str, float]]:
+    return {a: dict(zip(names, row)) for a, row in zip(names, table.tolist())}
 
 
 def _gradient_lines(gradients: Mapping[str, Any] | None) -> Iterator[str]:
     if gradients is None:
         return
-    names = list(gradients["cosine"])
-    rows = [(a, *(_number(gradients["cosine"][a][b]) for b in names), gradients["pairs"][a]) for a in names]
-    yield from _table(("gradient cosine", *names, "pairs"), rows)
+    names, pairs = list(gradients["cosine"]), gradients["pairs"]
+    for title, key in (("gradient cosine", "cosine"), ("at the head", "head_cosine")):
+        if (table := gradients[key]) is not None:
+            rows = [(a, *(_number(table[a][b]) for b in names), pairs[a]) for a in names]
+            yield from _table((title, *names, "pairs"), rows)
     yield "  on the diagonal: two halves of one objective's pairs against each other"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pareto import rng
 from pareto.core.logps import make_scorer
@@ -27,10 +28,13 @@ class GradientConflict:
         cosine: [m, m]; off the diagonal the cosine of two objectives' gradients, on it that of the gradients of two halves
             of one objective's pairs: what the same objective reaches with itself on so few pairs.
         pairs: objective -> pairs used.
+        head: [m, m] likewise, of the gradients of the language-model head: which tokens the objectives want, where `cosine`
+            asks what the layers below should compute. None where the head is no plain matrix.
     """
 
     cosine: np.ndarray
     pairs: Mapping[str, int]
+    head: np.ndarray | None = None
 
 
 def gradient_conflict(
@@ -52,6 +56,8 @@ def gradient_conflict(
     two-halves cosine as a yardstick.
     """
     model = attach(model, LoRA(), seed=rng.derive_seed("conflict", seed) % 2**31).eval()
+    head = _free_head(model)
+    at_head = np.concatenate([np.full(p.numel(), p is head) for p in model.parameters() if p.requires_grad])
     names = pairs.objectives.names
     halves, counts = [], {}
     for name in names:
@@ -60,12 +66,32 @@ def gradient_conflict(
         counts[name] = len(drawn)
         examples = np.column_stack([chosen, rejected])[drawn]
         halves.append([_gradient(model, pairs, half, batch_pairs) for half in np.array_split(examples, 2)])
-    cosine = np.ones((len(names), len(names)))
-    for i in range(len(names)):
-        for j in range(len(names)):
-            left, right = (halves[i][0], halves[i][1]) if i == j else (sum(halves[i]), sum(halves[j]))
-            cosine[i, j] = _cosine(left, right)
-    return GradientConflict(cosine, counts)
+    return GradientConflict(
+        _cosines(halves, ~at_head), counts, None if head is None else _cosines(halves, at_head)
+    )
+
+
+def _free_head(model: Any) -> Tensor | None:
+    """Let the head have a gradient of its own: a copy where it is tied to the embedding, since only the head is asked about."""
+    base = model.get_base_model()
+    head = base.get_output_embeddings()
+    if type(head) is not nn.Linear or not head.weight.is_floating_point():
+        return None
+    own = copy.deepcopy(head).requires_grad_(False)
+    own.weight.requires_grad_(True)
+    base.set_output_embeddings(own)
+    return own.weight
+
+
+def _cosines(halves: Sequence[Sequence[np.ndarray]], where: np.ndarray) -> np.ndarray:
+    """[m, m] cosines of the objectives' gradients on some of the parameters; two halves on the diagonal."""
+    own = [[half[where] for half in pair] for pair in halves]
+    return np.array(
+        [
+            [_cosine(a[0], a[1]) if i == j else _cosine(sum(a), sum(b)) for j, b in enumerate(own)]
+            for i, a in enumerate(own)
+        ]
+    )
 
 
 def _gradient(model: Any, pairs: PreferencePairs, examples: np.ndarray, batch_pairs: int) -> np.ndarray:

@@ -34,6 +34,35 @@ def test_opposite_and_equal_objectives():
     assert found.cosine[0, 1] == pytest.approx(-1.0, abs=1e-5)
     assert -1 <= found.cosine[0, 0] < 0.99
     assert found.pairs == {"a": 24, "not a": 24, "a again": 24}
+    assert found.head is not None
+    assert found.head[0, 2] == pytest.approx(1.0, abs=1e-5)
+    assert found.head[0, 1] == pytest.approx(-1.0, abs=1e-5)
+
+
+def test_the_heads_gradient_in_closed_form():
+    """Two objectives on two pairs: sum over tokens of (onehot - p) h', winners less losers, compared by hand."""
+    labels = np.array([[1, 1], [1, -1], [1, 1], [-1, 1]])
+    data = pairs(labels, ["a", "b"], n=4)
+    model = tiny.llama()
+    want = []
+    for j in range(2):
+        total = torch.zeros_like(model.get_output_embeddings().weight)
+        for prompt in range(4):
+            for side in range(2):
+                p, r = data.table.prompts[prompt].tolist(), data.table.responses[2 * prompt + side].tolist()
+                with torch.no_grad():
+                    out = model(input_ids=torch.tensor([p + r]), output_hidden_states=True)
+                hidden, probs = out.hidden_states[-1][0], out.logits[0].softmax(-1)
+                sign = labels[prompt, j] * (1 if side == 0 else -1)
+                for i, token in enumerate(r):
+                    slope = -probs[len(p) - 1 + i]
+                    slope[token] += 1
+                    total += sign * slope[:, None] * hidden[len(p) - 1 + i]
+        want.append(total.flatten().double())
+    expected = float(torch.nn.functional.cosine_similarity(want[0], want[1], dim=0))
+    found = gradient_conflict(tiny.llama(), data)
+    assert found.head is not None
+    assert found.head[0, 1] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_gradient_is_that_of_the_difference_of_log_probabilities():
