@@ -232,6 +232,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--m", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--stage", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--margins", nargs="+", default=["implicit", "explicit"])
     parser.add_argument("--report", action="store_true", help="only write the report of what is there")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -239,7 +240,7 @@ def main() -> None:
     if not args.report:
         for stage in args.stage:
             for seed, bench in itertools.product(range(args.seeds), benches):
-                for margins in ("implicit", "explicit"):
+                for margins in args.margins:
                     if stage == 1:
                         bench.separate(margins, seed, STEPS)
                         bench.conditioned(margins, seed, ONE)

@@ -1,0 +1,162 @@
+"""One table over all trainers on the lab at equal training tokens: optimality, hypervolume ratios, KL and cost.
+
+Every row is an ordinary sweep of the method's own config under configs/, with the number of objectives, the seeds and the length
+of training set from here, so that all methods train on about the same tokens: `--steps` optimiser steps of 128 pairs in all,
+shared out over the trainings that a method needs. Sweeps resume; rows that are not done are left out of the table.
+
+    python tests/bench/align_methods.py --out runs/align_methods                 # everything, hours
+    python tests/bench/align_methods.py --only modpo soup --m 2 --seeds 1        # a part of it
+    python tests/bench/align_methods.py --report                                 # only write reports/align/methods.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pareto
+from pareto.errors import ParetoError
+from pareto.state import atomic
+
+REPORT = Path("reports/align")
+OBJECTIVES = ("helpful", "brief", "harmless", "honest", "formal")
+BATCH = 128
+WEIGHTS = {2: (5, 20), 3: (6, 6), 5: (10, 3)}
+"""Objectives -> (weight vectors of methods that train one policy each, divisions of those that serve any weights)."""
+
+Trainings = Callable[[int], int]
+"""Objectives -> trainings that share the tokens."""
+
+
+def _policies(m: int) -> int:
+    return WEIGHTS[m][0]
+
+
+METHODS: Mapping[str, tuple[str, Trainings, str]] = {
+    "modpo": ("lab_modpo", _policies, "cells"),
+    "scalarized_dpo": ("lab_scalarized_dpo", _policies, "cells"),
+    "soup": ("lab_soup", lambda m: m, "any"),
+    "mod": ("lab_mod", lambda m: m, "any"),
+    "mah_dpo": ("lab_mah_dpo", lambda m: 1, "any"),
+    "modpo_conditioned": ("lab_modpo_conditioned", lambda m: 1, "any"),
+}
+"""Method -> (config, trainings, weights). Methods with rounds of their own (dpa, rewards_in_context) have own length."""
+
+
+def settings(name: str, m: int, seeds: int, steps: int) -> list[str]:
+    """What is set over the method's config."""
+    _, trainings, kind = METHODS[name]
+    n, divisions = WEIGHTS[m]
+    weights = (
+        f"{{kind: cells, n: {n}}}" if kind == "cells" else f"{{kind: das_dennis, divisions: {divisions}}}"
+    )
+    return [
+        f"study=align-{name}-m{m}",
+        f"task.objectives=[{', '.join(OBJECTIVES[:m])}]",
+        f"method.training.steps={steps // trainings(m)}",
+        f"method.training.batch_size={BATCH}",
+        f"weights={weights}",
+        f"seeds=[{', '.join(map(str, range(seeds)))}]",
+    ]
+
+
+def row(name: str, m: int, run: Any) -> dict[str, Any]:
+    """What one study reached: means over its policies, the range over seeds of optimality."""
+    known = [r for r in run if r.facts.get("optimality") is not None]
+    by_seed = [
+        np.mean([r.facts["optimality"] for r in known if r.seed == s])
+        for s in sorted({r.seed for r in known})
+    ]
+    exact, cost = run.exact or {}, run.content["cost"]
+    return {
+        "method": name,
+        "m": m,
+        "policies": len(known) // max(len(by_seed), 1),
+        "seeds": len(by_seed),
+        "optimality": float(np.mean(by_seed)),
+        "optimality_range": [float(min(by_seed)), float(max(by_seed))],
+        "optimality_heldout": exact.get("optimality_heldout"),
+        "kl_to_exact_nats": exact.get("kl_to_exact_nats"),
+        "kl_nats": float(np.mean([r.facts["kl_nats"] for r in known])),
+        "hypervolume_ratio": exact.get("hypervolume_ratio"),
+        "coverage": exact.get("coverage"),
+        "mixture_ratio": exact.get("mixture_ratio"),
+        "train_tokens": cost["train_tokens"] / max(len(by_seed), 1),
+        "wall_s": cost["wall_s"],
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as Markdown."""
+
+    def number(x: float | None, form: str = ".3f") -> str:
+        return "-" if x is None else format(x, form)
+
+    lines = [
+        "# Trainers on the lab at equal training tokens",
+        "",
+        "Lab seed 0, full fine-tuning, beta 1, labels only. Optimality is the share of the achievable regularised utility (1 is "
+        "the exact optimum), on prompts trained on; a mean over policies and seeds, in brackets the seeds' range. Tokens are "
+        "those of one seed, the reference's training included.",
+        "",
+        "| m | method | policies | seeds | optimality | held-out | KL to exact | KL to reference | hypervolume ratio | coverage "
+        "| mixture ratio | tokens, M | wall, s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in sorted(rows, key=lambda r: (r["m"], -r["optimality"])):
+        low, high = r["optimality_range"]
+        lines.append(
+            f"| {r['m']} | {r['method']} | {r['policies']} | {r['seeds']} | {r['optimality']:.3f} [{low:.3f}, {high:.3f}] "
+            f"| {number(r['optimality_heldout'])} | {number(r['kl_to_exact_nats'])} | {r['kl_nats']:.2f} "
+            f"| {number(r['hypervolume_ratio'])} | {number(r['coverage'])} | {number(r['mixture_ratio'])} "
+            f"| {r['train_tokens'] / 1e6:.1f} | {r['wall_s']:.0f} |"
+        )
+    versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "peft", "numpy"))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Written by `python tests/bench/align_methods.py`; python {platform.python_version()}, {versions}.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Run what is missing and write the table of what is there."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/align_methods"))
+    parser.add_argument("--only", nargs="+", choices=sorted(METHODS), default=list(METHODS))
+    parser.add_argument("--m", type=int, nargs="+", choices=sorted(WEIGHTS), default=list(WEIGHTS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=6000, help="optimiser steps in all, for every method")
+    parser.add_argument("--report", action="store_true", help="only write the table")
+    args = parser.parse_args()
+    rows = []
+    for m, name in itertools.product(args.m, args.only):
+        folder = args.out / f"{name}-m{m}"
+        if not args.report:
+            config = Path("configs") / f"{METHODS[name][0]}.yaml"
+            pareto.sweep(config, out=folder, set=settings(name, m, args.seeds, args.steps))
+        try:
+            rows.append(row(name, m, pareto.load(folder)))
+        except ParetoError as error:
+            print(f"{name}, m = {m}: not done ({error})")
+    if rows:
+        REPORT.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(REPORT / "methods.md", table(rows))
+        atomic.write_json(REPORT / "methods.json", {"rows": rows})
+        print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
