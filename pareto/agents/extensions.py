@@ -26,7 +26,7 @@ class Round:
         starts: [P] places in the archive.
         objectives: [P] which return each climbs.
         anchors: [P, m] returns of the policies they start from.
-        floors: [P, m] thresholds.
+        floors: [P, m] thresholds, or None where a hard budget stands in for them.
         spans: [m] > 0.
         keys: [P] names of what was tried, for `Known.done`.
         budgets: [P] or None: what a hard budget's objective may not fall to within an episode.
@@ -36,7 +36,7 @@ class Round:
     starts: np.ndarray
     objectives: np.ndarray
     anchors: np.ndarray
-    floors: np.ndarray
+    floors: np.ndarray | None
     spans: np.ndarray
     keys: np.ndarray
     budgets: np.ndarray | None = None
@@ -114,6 +114,7 @@ class BarrierExtension(_Constrained):
 
     def aim(self, plan: Round) -> Aim:
         """The barrier around the round's thresholds."""
+        assert plan.floors is not None
         return Barrier(plan.objectives, plan.anchors, plan.floors, plan.spans, self.t)
 
 
@@ -133,6 +134,7 @@ class LagrangianExtension(_Constrained):
 
     def aim(self, plan: Round) -> Aim:
         """Multipliers of zero at first."""
+        assert plan.floors is not None
         return PIDLagrangian(plan.objectives, plan.floors, plan.spans, self.gains)
 
 
@@ -177,7 +179,7 @@ class BudgetExtension(Extension):
             starts,
             np.full(len(starts), climbs),
             anchors,
-            np.full(anchors.shape, -np.inf),
+            None,
             known.spans,
             np.array([[*known.points[a], *known.points[b]] for _, a, b in chosen for _ in range(2)]),
             known.points[ends, budget],

@@ -57,7 +57,7 @@ KINDS = [
 @pytest.mark.parametrize("extension", KINDS, ids=lambda e: e["kind"])
 @pytest.mark.parametrize("offer", ["training", "episodes"])
 def test_a_killed_search_goes_on_where_it_was(extension, offer, tmp_path, monkeypatch):
-    config = study(extension, offer=offer, actions="sample", final_episodes=4)
+    config = study(extension, offer=offer, actions="sample", final_episodes=4, z=0.0, total_steps=2500)
     run_study(config, tmp_path / "whole", workers=0)
     real, count = Search.step, 0
 

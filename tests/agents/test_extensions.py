@@ -1,5 +1,7 @@
 """Rounds of extensions: where they start, what holds in them, and multipliers by hand."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from pareto.agents.collecting import Collector, HardBudget
 from pareto.agents.extensions import BarrierExtension, BudgetExtension, Round
 from pareto.agents.lagrangian import PIDLagrangian
 from pareto.agents.selecting import CrowdingSelection, Known
+from pareto.cells import canonical_json
 from pareto.objectives import Objectives
 from pareto.tasks.env import EnvTask
 
@@ -38,6 +41,7 @@ def test_gaps_are_tried_once_from_both_sides_the_widest_first():
     plan = extension.plan(known(points))
     assert plan.starts.tolist() == [1, 2]
     assert plan.budgets.tolist() == [-17, -17]
+    assert Round.from_json(json.loads(canonical_json(plan.to_json()))).budgets.tolist() == [-17, -17]
     done = {tuple(key) for key in plan.keys.tolist()}
     second = extension.plan(known(points, done))
     assert second.budgets.tolist() == [-5, -5]
