@@ -19,7 +19,7 @@ EXAMPLES = """examples:
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method soup --prompt 'How do I stay safe online?'
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method mod --option divergence=forward_kl
   pareto steer runs/demo --at 'helpful >= 0.6, max brief'
-  pareto steer runs/minecart --at 'ore1 >= 0.5, max ore2' --episodes 20 --video cart.gif
+  pareto steer runs/minecart --at 'ore_1 >= 0.5, max ore_2' --episodes 20 --video cart.gif
 
 methods: auto (a policy made for these weights, else the exact mixture, else the nearest; says which), soup (exact mixture of
 the corner policies' updates), mod (their next-token distributions mixed), factor_averaging, nearest"""

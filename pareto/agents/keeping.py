@@ -1,0 +1,89 @@
+"""What a search keeps: archives through a kill, and at the end the policies with the largest hypervolume together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto.agents.archive import Archive
+from pareto.agents.learning import Networked
+from pareto.agents.normalise import Running
+from pareto.agents.population import Snapshots
+from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
+from pareto.front import hypervolume_subset
+from pareto.models.actors import agent_facts
+from pareto.models.actors.mlp import Deployed
+
+
+def best_together(archive: Archive, ref_point: np.ndarray | None, most: int) -> Archive:
+    """At most so many members, those whose lower bounds have the largest hypervolume together.
+
+    Args:
+        archive: at least one policy.
+        ref_point: [m], larger is better; None takes a tenth of the range below what has been reached.
+        most: >= 1.
+    """
+    lows = archive.lows
+    if ref_point is None:
+        ref_point = lows.min(axis=0) - 0.1 * np.maximum(np.ptp(lows, axis=0), 1e-9)
+    inside = np.flatnonzero((lows > ref_point).all(axis=1))
+    places = inside if len(inside) else np.arange(len(lows))
+    if len(places) > most:
+        places = places[np.sort(hypervolume_subset(lows[places], ref_point, most))]
+    return archive.take(places)
+
+
+def keep(
+    networked: Networked, archive: Archive, actions: Deployed, cost: Cost, cell: Cell, context: FitContext
+) -> Fitted:
+    """Store every policy of an archive as one of a cell's policies, without weights: the front assigns them.
+
+    Args:
+        networked: the task and the networks.
+        archive: at least one policy.
+        actions: how they act.
+        cost: what finding them cost.
+        cell: whose policies they are.
+        context: where to.
+    """
+    task, networks, made = networked.task, networked.networks, []
+    facts = agent_facts(networks.kind, task.facts.observations, task.facts.actions)
+    assert archive.policies is not None
+    for i in range(len(archive)):
+        offset, scale = archive.policies.observed.affine(i)
+        folder = context.folder / f"{i:03d}"
+        networks.store(archive.policies.parameters[i], offset, scale, actions, folder, facts)
+        told = {"chosen_by": task.objectives.named(task.objectives.orient(archive.means[i]))}
+        made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, None, extra=told))
+    return Fitted(tuple(made), cost)
+
+
+def archive_tensors(name: str, archive: Archive) -> dict[str, Tensor]:
+    """An archive as tensors whose names begin with `name`; none where it is empty."""
+    if archive.policies is None:
+        return {}
+    policies = archive.policies
+    found = {
+        f"{name}.means": torch.from_numpy(archive.means.copy()),
+        f"{name}.lows": torch.from_numpy(archive.lows.copy()),
+        f"{name}.parameters": policies.parameters,
+    }
+    for part, running in (("observed", policies.observed), ("scales", policies.scales)):
+        found |= {f"{name}.{part}.{k}": getattr(running, k) for k in ("count", "mean", "var")}
+    return found
+
+
+def archive_from(name: str, tensors: Mapping[str, Tensor], empty: Archive) -> Archive:
+    """What `archive_tensors` gave, in an archive of the capacity of `empty`; `empty` where there was nothing."""
+    if f"{name}.means" not in tensors:
+        return empty
+
+    def running(part: str) -> Running:
+        return Running(*(tensors[f"{name}.{part}.{k}"].clone() for k in ("count", "mean", "var")))
+
+    policies = Snapshots(tensors[f"{name}.parameters"].clone(), running("observed"), running("scales"))
+    means, lows = (tensors[f"{name}.{k}"].numpy().copy() for k in ("means", "lows"))
+    return Archive(policies, means, lows, empty.capacity)
