@@ -20,6 +20,7 @@ from pareto.agents.normalise import Running
 from pareto.agents.population import Population, Snapshots
 from pareto.agents.ppo import PPOConfig
 from pareto.agents.schedule import linear
+from pareto.agents.stacked_modules import StackedModules
 from pareto.errors import ConfigError, NumericsError
 from pareto.models.actors import agent_facts
 from pareto.models.actors.mlp import Deployed
@@ -40,26 +41,29 @@ class Networked:
 
     @classmethod
     def of(cls, task: Any, config: PPOConfig) -> Networked:
-        """The usual networks for a task.
+        """The configured network for a task: perceptrons, or one that is registered under a name.
 
         Raises:
-            ConfigError: observations that are no vectors.
+            ConfigError: observations that are no vectors, and no network named.
+            UnknownNameError: nobody registered the network.
         """
-        observations = task.facts.observations
-        if len(observations.shape) != 1:
-            raise ConfigError(
-                f"perceptrons see vectors; {task.id} has observations of shape {observations.shape}; "
-                "wrap the environment, or hand over a network of your own"
-            )
+        shape, m = task.facts.observations.shape, len(task.objectives)
         head = make_head(task.facts.actions)
-        networks = StackedMLP(observations.shape[0], head, len(task.objectives), config.hidden)
+        if config.network is not None:
+            return cls(task, StackedModules(config.network, shape, head, m))
+        if len(shape) != 1:
+            raise ConfigError(
+                f"perceptrons see vectors; {task.id} has observations of shape {shape}; wrap the environment, or name a "
+                "network for them (ppo.network: nature_cnn, or one of your own)"
+            )
+        networks = StackedMLP(shape[0], head, m, config.hidden)
         return cls(task, networks)
 
 
 def first_policies(networked: Networked, n: int, seed: int) -> Snapshots:
     """N untrained policies."""
     draw = torch.Generator().manual_seed(rng.derive_seed("first policies", seed))
-    d = networked.task.facts.observations.shape[0]
+    d = int(np.prod(networked.task.facts.observations.shape))
     parameters = networked.networks.begin(n, draw)
     return Snapshots(parameters, Running.begin(n, d), Running.begin(n, networked.networks.m))
 

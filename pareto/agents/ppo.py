@@ -31,6 +31,7 @@ class PPOConfig(Config):
         value: weight of the value loss.
         max_norm: largest gradient norm of one policy.
         hidden: widths of the hidden layers.
+        network: name of a network in place of perceptrons; see `pareto.models.policy_networks`.
 
     Source: Schulman et al. (2017). Widths, clip, lambda and value weight are C-MORL's; learning rate, epochs,
     batch, entropy and gradient norm (0.5 there, which slows a vector critic) were chosen on minecart (see reports/agents).
@@ -49,6 +50,7 @@ class PPOConfig(Config):
     value: float = Field(default=0.5, ge=0)
     max_norm: float = Field(default=10.0, gt=0)
     hidden: tuple[int, ...] = (64, 64)
+    network: str | None = None
 
 
 class Batch:
