@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pareto.models.actors import read_facts
-from pareto.models.actors.conditioned_mlp import ConditionedMLP
+from pareto.models.actors import Conditioned
 from pareto.models.kinds.agent import AgentPolicy
 from pareto.policy_set import PolicySet
 from pareto.steer.nearest import nearest_record
@@ -17,7 +16,7 @@ def serve_agent(run: PolicySet, weights: np.ndarray) -> AgentPolicy | None:
     Of several seeds it is that of the policy whose own weights are nearest.
 
     Args:
-        run: the policy set, made by `ppo_conditioned`, `envelope` or `distilled`.
+        run: the policy set, made by `ppo_conditioned`, `envelope`, `distilled` or `gmorl`.
         weights: [m], checked.
 
     Raises:
@@ -26,8 +25,10 @@ def serve_agent(run: PolicySet, weights: np.ndarray) -> AgentPolicy | None:
     if not any(record.kind == "agent" and record.files for record in run.records):
         return None
     record = nearest_record(run, weights)
-    if record.kind != "agent" or read_facts(run.checked_folder(record))["actor"] != "conditioned_mlp":
+    if record.kind != "agent":
         return None
     policy = run.policy(record)
-    own = ConditionedMLP(policy.actor.network, np.asarray(weights), values=policy.actor.values)
+    if not isinstance(policy.actor, Conditioned):
+        return None
+    own = policy.actor.at(np.asarray(weights))
     return AgentPolicy(own, policy.observations, policy.actions, run.objectives)

@@ -14,7 +14,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -48,6 +48,15 @@ class Actor(ABC):
             int64 [n] from 0 where actions are discrete, else float [n, size] whose bounded axes span [-1, 1]: what
             `pareto.models.spaces.Actions` decodes and `pareto.tasks.env.vectors.VectorEnvs.step` takes.
         """
+
+
+@runtime_checkable
+class Conditioned(Protocol):
+    """An actor that sees weights: it can act at any others."""
+
+    def at(self, weights: np.ndarray) -> Actor:
+        """The policy for other weights [m]."""
+        ...
 
 
 ACTORS: Registry[type[Actor]] = Registry("actor", "pareto.models.actors")
