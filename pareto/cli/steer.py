@@ -123,12 +123,16 @@ def _method(loaded: PolicySet, args: argparse.Namespace, policy: Any) -> str:
 
 def _record(loaded: PolicySet, args: argparse.Namespace) -> PolicyRecord:
     """The measured policy nearest to what was asked."""
+    from pareto.steer.assigned import assigned_record
     from pareto.steer.nearest import nearest_record
     from pareto.steer.select import parse_query, select_record
 
     if args.at is not None:
         return select_record(loaded, parse_query(args.at, loaded.objectives))
-    return nearest_record(loaded, loaded.check_weights(args.weights, extrapolate=args.extrapolate))
+    weights = loaded.check_weights(args.weights, extrapolate=args.extrapolate)
+    if all(record.weights is None for record in loaded):
+        return assigned_record(loaded, weights)
+    return nearest_record(loaded, weights)
 
 
 def _kept_prompt(loaded: PolicySet, record: PolicyRecord) -> str:

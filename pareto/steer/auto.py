@@ -42,6 +42,8 @@ def choose(run: PolicySet, weights: np.ndarray, *, extrapolate: bool = False) ->
         extrapolate: whether weights outside the simplex were asked for.
     """
     distance = np.linalg.norm(run.weights - weights, axis=1)
+    if np.isnan(distance).all():
+        return Choice("assigned", "policies without weights: the one that is worth most under these")
     if (distance <= SAME).any():
         return Choice("nearest", "a policy was made for exactly these weights")
     kinds = {r.kind for r in run if r.weights is not None}
