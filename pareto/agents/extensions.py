@@ -138,12 +138,16 @@ class LagrangianExtension(_Constrained):
         return PIDLagrangian(plan.objectives, plan.floors, plan.spans, self.gains)
 
 
+OPEN = -1e12
+"""A budget that no episode spends."""
+
+
 class BudgetExtension(Extension):
     """Hard budgets: climb one return in episodes that are over once they have spent what the next policy of the front spends.
 
     For every gap between neighbours on the front, ordered by the objective that is a budget, a policy is started from either
     neighbour: maximise the other return; the step that brings the spending down to that of the neighbour who spends more ends
-    the episode and earns nothing. Expected returns cannot ask for this: coin-flip policies meet every expected budget.
+    the episode and earns nothing. The policy that spends most is also started without a budget, twice. Expected returns cannot ask for this: coin-flip policies meet every expected budget.
 
     Args:
         objective: the budget (time, fuel), a return <= 0 that falls as it is spent.
@@ -161,28 +165,28 @@ class BudgetExtension(Extension):
     softness: float = Field(default=0.3, gt=0, le=1)
 
     def plan(self, known: Known) -> Round | None:
-        """Both neighbours of every gap that was not tried before, the widest first."""
+        """Both neighbours of every gap that was not tried before, the widest first; beyond the last policy, it alone."""
         budget, climbs = known.objectives.index(self.objective), known.objectives.index(self.climbs)
-        order = np.argsort(-known.points[:, budget], kind="stable")
-        gaps = [
-            (float(known.points[b, climbs] - known.points[a, climbs]), int(a), int(b))
-            for a, b in itertools.pairwise(order)
-            if (*known.points[a], *known.points[b]) not in known.done
+        points = known.points
+        order = np.argsort(-points[:, budget], kind="stable").tolist()
+        gaps = sorted(itertools.pairwise(order), key=lambda g: points[g[0], climbs] - points[g[1], climbs])
+        fresh = [
+            g for g in [(order[-1], order[-1]), *gaps] if (*points[g[0]], *points[g[1]]) not in known.done
         ]
-        chosen = sorted(gaps, key=lambda g: -g[0])[: self.parallel]
+        chosen = fresh[: self.parallel]
         if not chosen:
             return None
-        starts = np.array([place for _, a, b in chosen for place in (a, b)])
-        ends = np.array([b for _, _, b in chosen for _ in range(2)])
-        anchors = known.points[starts]
+        starts = np.array([place for gap in chosen for place in gap])
+        limits = [OPEN if a == b else points[b, budget] for a, b in chosen]
+        keys = [[*points[a], *points[b]] for a, b in chosen]
         return Round(
             starts,
             np.full(len(starts), climbs),
-            anchors,
+            points[starts],
             None,
             known.spans,
-            np.array([[*known.points[a], *known.points[b]] for _, a, b in chosen for _ in range(2)]),
-            known.points[ends, budget],
+            np.repeat(keys, 2, axis=0),
+            np.repeat(limits, 2),
             budget,
         )
 

@@ -8,7 +8,7 @@ import torch
 
 from pareto.agents.aims import Weighted
 from pareto.agents.collecting import Collector, HardBudget
-from pareto.agents.extensions import BarrierExtension, BudgetExtension, Round
+from pareto.agents.extensions import OPEN, BarrierExtension, BudgetExtension, Round
 from pareto.agents.lagrangian import PIDLagrangian
 from pareto.agents.selecting import CrowdingSelection, Known
 from pareto.cells import canonical_json
@@ -35,15 +35,18 @@ def test_a_constrained_round_has_thresholds_below_its_starts():
     assert again.budgets is None
 
 
-def test_gaps_are_tried_once_from_both_sides_the_widest_first():
-    extension = BudgetExtension(objective="time", climbs="treasure", parallel=1)
+def test_gaps_are_tried_once_from_both_sides_the_widest_first_and_beyond_the_end():
+    extension = BudgetExtension(objective="time", climbs="treasure", parallel=2)
     points = [[1, -1], [20, -5], [100, -17]]
     plan = extension.plan(known(points))
-    assert plan.starts.tolist() == [1, 2]
-    assert plan.budgets.tolist() == [-17, -17]
-    assert Round.from_json(json.loads(canonical_json(plan.to_json()))).budgets.tolist() == [-17, -17]
+    assert plan.starts.tolist() == [2, 2, 1, 2]
+    assert plan.budgets.tolist() == [OPEN, OPEN, -17, -17]
+    assert (
+        Round.from_json(json.loads(canonical_json(plan.to_json()))).budgets.tolist() == plan.budgets.tolist()
+    )
     done = {tuple(key) for key in plan.keys.tolist()}
     second = extension.plan(known(points, done))
+    assert second.starts.tolist() == [0, 1]
     assert second.budgets.tolist() == [-5, -5]
     assert extension.plan(known(points, done | {tuple(k) for k in second.keys.tolist()})) is None
 
