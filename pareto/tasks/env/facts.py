@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from pareto.env_loader import load_envs
@@ -41,6 +42,16 @@ def fastest(source: Source) -> Source:
     """Our batched environment in place of MO-Gymnasium's where both are proven equal step for step; else the source."""
     twins = load_envs().batched.TWINS
     return next((ours for ours, theirs in twins.items() if theirs == source), source)
+
+
+def limited(make: Callable[..., Any], steps: int) -> Callable[..., Any]:
+    """A function like `make` whose plain environments are cut off after some steps; vector environments keep their own limit."""
+
+    def made(**options: Any) -> Any:
+        env = make(**options)
+        return gym.wrappers.TimeLimit(env, steps) if isinstance(env, gym.Env) else env
+
+    return made
 
 
 def describe(source: Source, options: Mapping[str, Any], names: tuple[str, ...] | None) -> EnvFacts:

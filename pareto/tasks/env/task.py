@@ -19,14 +19,14 @@ from pareto.models.actors import Actor, load_actor
 from pareto.objectives import Objectives
 from pareto.tasks import TASKS
 from pareto.tasks.env.episodes import Episodes, play
-from pareto.tasks.env.facts import EnvFacts, describe, fastest
+from pareto.tasks.env.facts import EnvFacts, describe, fastest, limited
 from pareto.tasks.env.opening import open_envs
 from pareto.tasks.env.sources import Source
 from pareto.tasks.env.vectors import VectorEnvs
 from pareto.tasks.protocol import Scores
 
-MEMORY: dict[str, Source] = {}
-"""Name -> function that makes an environment, for tasks on objects in memory; see `pareto.study.fitting.env`."""
+_FUNCTIONS: dict[str, Source] = {}
+"""Name -> function that makes an environment, for tasks on objects in memory."""
 
 
 @TASKS.register(
@@ -84,9 +84,14 @@ class EnvTask(Config):
         assert found is not None
         return found
 
+    @classmethod
+    def remember(cls, name: str, env_fn: Source) -> None:
+        """Let tasks of this process name an environment that a function makes."""
+        _FUNCTIONS[name] = env_fn
+
     @property
     def _source(self) -> Source:
-        return fastest(MEMORY.get(self.id, self.id))
+        return fastest(_FUNCTIONS.get(self.id, self.id))
 
     def open(self, copies: int, *, max_episode_steps: int | None = None, render: bool = False) -> VectorEnvs:
         """Copies to learn in.
@@ -97,11 +102,15 @@ class EnvTask(Config):
             render: make the first copy able to draw itself.
         """
         limit = max_episode_steps if max_episode_steps is not None else self.max_episode_steps
-        limits = {} if limit is None or callable(self._source) else {"max_episode_steps": limit}
+        source, options = self._source, dict(self.options)
+        if limit is not None and callable(source):
+            source = limited(source, limit)
+        elif limit is not None:
+            options["max_episode_steps"] = limit
         return open_envs(
-            self._source,
+            source,
             copies,
-            options={**self.options, **limits},
+            options=options,
             objectives=self.names,
             workers=self.workers,
             render=render,
