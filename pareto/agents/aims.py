@@ -1,9 +1,4 @@
-"""What the policies of a population strive for: how much a little more of each objective is worth to each of them.
-
-An aim turns what is known of the returns into coefficients c [P, m]; the update then climbs sum_j c_j E[ratio A_j]. For a
-weighted sum they are constant; for a constrained aim they are the derivatives of its objective at the surrogate returns
-G_j + H E[(ratio - 1) A_j], so that climbing follows the constrained objective's own gradient.
-"""
+"""What the policies of a population strive for, and how they are improved towards it."""
 
 from __future__ import annotations
 
@@ -15,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pareto.agents.ppo import Batch, Learner, improve
+
 
 class Aim(ABC):
-    """The coefficients of every policy's surrogate."""
+    """A way to improve every policy of a population on a rollout."""
 
     def measured(self, returns: np.ndarray, horizon: np.ndarray) -> None:
         """Hear the mean returns [P, m] (NaN where unknown) and horizons [P] of the latest episodes, once per rollout."""
@@ -28,12 +25,8 @@ class Aim(ABC):
         return advantages
 
     @abstractmethod
-    def coefficients(self, change: Tensor) -> Tensor:
-        """Worth of each objective, [P, m].
-
-        Args:
-            change: [P, m] E[(ratio - 1) A], the surrogate's change per step since the rollout.
-        """
+    def improve(self, learner: Learner, batch: Batch) -> None:
+        """Change the learner's policies in place."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -44,8 +37,29 @@ class Aim(ABC):
         """Go on from a `state`."""
 
 
+class Valued(Aim):
+    """An aim that says what a little more of each objective is worth to each policy; PPO climbs that sum.
+
+    The coefficients c [P, m] turn the advantages of all objectives into one, sum_j c_j A_j. For a weighted sum they are
+    constant; for a constrained aim they are the derivatives of its objective at the surrogate returns
+    G_j + H E[(ratio - 1) A_j], so that climbing follows the constrained objective's own gradient.
+    """
+
+    @abstractmethod
+    def coefficients(self, change: Tensor) -> Tensor:
+        """Worth of each objective, [P, m].
+
+        Args:
+            change: [P, m] E[(ratio - 1) A], the surrogate's change per step since the rollout.
+        """
+
+    def improve(self, learner: Learner, batch: Batch) -> None:
+        """Epochs of clipped minibatch steps."""
+        improve(learner, batch, self.coefficients)
+
+
 @final
-class Weighted(Aim):
+class Weighted(Valued):
     """A fixed weighted sum per policy: w.G.
 
     Args:

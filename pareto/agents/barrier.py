@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pareto.agents.aims import Aim
+from pareto.agents.aims import Valued
 
 
 def thresholds(anchors: np.ndarray, spans: np.ndarray, beta: float | np.ndarray) -> np.ndarray:
@@ -26,7 +26,7 @@ def thresholds(anchors: np.ndarray, spans: np.ndarray, beta: float | np.ndarray)
 
 
 @final
-class Barrier(Aim):
+class Barrier(Valued):
     """Climb G_l while a logarithmic barrier keeps every other return above its threshold.
 
         J = g_l + (1/t) sum_{i != l} psi(s_i),  s_i = (G_i - threshold_i) / span_i,  g_l = G_l / span_l,

@@ -8,7 +8,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pareto.agents.extensions import BarrierExtension, BudgetExtension, LagrangianExtension
+from pareto.agents.extensions import (
+    BarrierExtension,
+    BudgetExtension,
+    LagrangianExtension,
+    TrustRegionExtension,
+)
 from pareto.agents.learning import Networked
 from pareto.agents.ppo import PPOConfig
 from pareto.agents.search import Search
@@ -20,7 +25,10 @@ from pareto.models.actors.mlp import Deployed
 from pareto.policy_set import PolicySet
 from pareto.state.checkpoint import Checkpoints
 
-Extensions = Annotated[BarrierExtension | LagrangianExtension | BudgetExtension, Field(discriminator="kind")]
+Extensions = Annotated[
+    BarrierExtension | LagrangianExtension | TrustRegionExtension | BudgetExtension,
+    Field(discriminator="kind"),
+]
 
 
 @METHODS.register("cmorl", source="Liu et al. (2025), C-MORL, arXiv 2410.02236")

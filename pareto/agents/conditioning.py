@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pareto import rng
-from pareto.agents.aims import Aim
+from pareto.agents.aims import Valued
 from pareto.models.spaces import Observations
 from pareto.tasks.env.vectors import Step, VectorEnvs
 
@@ -139,7 +139,7 @@ class ConditionedTask:
         return self.opened
 
 
-class ShownWeights(Aim):
+class ShownWeights(Valued):
     """Every sample counts by the weights under which it was taken: sum_j w_j A_j with w of that very step.
 
     Args:

@@ -15,6 +15,7 @@ from pareto.agents.aims import Aim, Weighted
 from pareto.agents.barrier import Barrier, thresholds
 from pareto.agents.lagrangian import PIDLagrangian
 from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
+from pareto.agents.trust_region import TrustRegion
 from pareto.config import Config
 
 
@@ -136,6 +137,26 @@ class LagrangianExtension(_Constrained):
         """Multipliers of zero at first."""
         assert plan.floors is not None
         return PIDLagrangian(plan.objectives, plan.floors, plan.spans, self.gains)
+
+
+class TrustRegionExtension(_Constrained):
+    """C-MORL-CPO: one trust-region step per rollout under linearised constraints, any number of them.
+
+    Args:
+        beta: how much of the other returns is kept.
+        betas: objective -> another beta for it.
+        climbs: objectives that are climbed; None: all.
+        select: which policies are extended.
+        delta: largest mean KL divergence of a step, nats.
+    """
+
+    kind: Literal["trust_region"] = "trust_region"
+    delta: float = Field(default=0.02, gt=0)
+
+    def aim(self, plan: Round) -> Aim:
+        """Steps within the round's thresholds."""
+        assert plan.floors is not None
+        return TrustRegion(plan.objectives, plan.anchors, plan.floors, plan.spans, self.delta)
 
 
 OPEN = -1e12

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pareto.agents.aims import Aim
+from pareto.agents.aims import Valued
 
 
 @final
-class PIDLagrangian(Aim):
+class PIDLagrangian(Valued):
     """Climb G_l; every other return has a multiplier that rises while it is below its threshold.
 
     With the violation e_i = (floor_i - G_i) / span_i after each rollout:

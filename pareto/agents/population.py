@@ -14,7 +14,7 @@ from pareto.agents.aims import Aim
 from pareto.agents.collecting import Collector, Rollout, Scaler
 from pareto.agents.networks import Networks
 from pareto.agents.normalise import Running
-from pareto.agents.ppo import Batch, PPOConfig, improve
+from pareto.agents.ppo import Batch, Learner, PPOConfig
 from pareto.agents.returns import advantages
 
 
@@ -81,6 +81,7 @@ class Population:
         self.views = networks.views(self.parameters)
         for view in self.views.values():
             view.requires_grad_()
+        self.learner = Learner(networks, self.views, self.parameters, self.adam, config, draw)
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -94,19 +95,8 @@ class Population:
         """Collect one rollout and improve on it."""
         rollout = collector.collect(self.networks, self.views, self.scaler, self.config.steps, self.draw)
         aim.measured(collector.window.means(), collector.window.horizon(self.gamma))
-        batch = self._batch(rollout, aim)
-        improve(
-            self.networks,
-            self.views,
-            self.parameters,
-            self.adam,
-            batch,
-            aim,
-            self.config,
-            lr=lr,
-            entropy=entropy,
-            draw=self.draw,
-        )
+        self.learner.lr, self.learner.entropy = lr, entropy
+        aim.improve(self.learner, self._batch(rollout, aim))
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout, aim: Aim) -> Batch:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from pareto.agents.adam import Adam
-from pareto.agents.aims import Aim
 from pareto.agents.networks import Networks
 from pareto.config import Config
 
@@ -108,44 +108,52 @@ def policy_loss(ratio: Tensor, advantages: Tensor, coefficients: Tensor, batch: 
     return -torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain).mean(dim=1)
 
 
-def improve(
-    networks: Networks,
-    views: Mapping[str, Tensor],
-    parameters: Tensor,
-    adam: Adam,
-    batch: Batch,
-    aim: Aim,
-    config: PPOConfig,
-    *,
-    lr: float,
-    entropy: float,
-    draw: torch.Generator,
-) -> None:
-    """Some epochs of minibatch steps; parameters and optimiser change in place.
+@dataclass
+class Learner:
+    """What changes when a population is improved on a batch.
 
     Args:
         networks: the shape.
         views: leaves that share memory with `parameters`.
         parameters: [P, n].
         adam: its moments.
-        batch: the samples.
-        aim: what for.
         config: how.
+        draw: of the minibatches.
         lr: present learning rate.
         entropy: present weight of the entropy.
-        draw: of the minibatches.
     """
-    n = batch.logps.shape[1]
+
+    networks: Networks
+    views: Mapping[str, Tensor]
+    parameters: Tensor
+    adam: Adam
+    config: PPOConfig
+    draw: torch.Generator
+    lr: float = 0.0
+    entropy: float = 0.0
+
+
+def improve(learner: Learner, batch: Batch, coefficients: Callable[[Tensor], Tensor]) -> None:
+    """Some epochs of minibatch steps; parameters and optimiser change in place.
+
+    Args:
+        learner: whose policies.
+        batch: the samples.
+        coefficients: surrogate change [P, m] -> worth of each objective [P, m].
+    """
+    n, config, networks, views = batch.logps.shape[1], learner.config, learner.networks, learner.views
     for _ in range(config.epochs):
-        order = torch.randperm(n, generator=draw)
+        order = torch.randperm(n, generator=learner.draw)
         for rows in order.split(config.minibatch):
             seen, actions, old, advantages, targets = batch.take(rows)
             outputs, values = networks.both(views, seen)
             logps, spread = networks.head.logps(outputs, views, actions)
             ratio = (logps - old).exp()
-            c = aim.coefficients(surrogate_change(ratio.detach(), advantages))
-            loss = policy_loss(ratio, advantages, c, batch, config.clip) - entropy * spread.mean(dim=1)
+            c = coefficients(surrogate_change(ratio.detach(), advantages))
+            loss = policy_loss(ratio, advantages, c, batch, config.clip) - learner.entropy * spread.mean(
+                dim=1
+            )
             error = torch.nn.functional.mse_loss(values, targets, reduction="sum") / len(rows)
             parts = torch.autograd.grad(loss.sum() + config.value * 0.5 * error, list(views.values()))
             gradient = torch.cat([part.flatten(1) for part in parts], dim=1)
-            adam.step(parameters, gradient, lr, config.max_norm)
+            learner.adam.step(learner.parameters, gradient, learner.lr, config.max_norm)

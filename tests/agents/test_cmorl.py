@@ -50,6 +50,7 @@ BARRIER = {"kind": "barrier", "select": {"kind": "crowding", "n": 1}}
 KINDS = [
     BARRIER,
     {"kind": "lagrangian", "select": {"kind": "gain", "n": 2}},
+    {"kind": "trust_region", "climbs": ["treasure"], "select": {"kind": "crowding", "n": 1}},
     {"kind": "budget", "objective": "time", "climbs": "treasure"},
 ]
 
