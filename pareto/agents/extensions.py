@@ -29,7 +29,7 @@ class Round:
         anchors: [P, m] returns of the policies they start from.
         floors: [P, m] thresholds, or None where a hard budget stands in for them.
         spans: [m] > 0.
-        keys: [P] names of what was tried, for `Known.done`.
+        keys: [P] names of what was tried, for `Known.tried`.
         budgets: [P] or None: what a hard budget's objective may not fall to within an episode.
         budget_objective: place of that objective.
     """
@@ -65,7 +65,7 @@ class Extension(Config):
 
     @abstractmethod
     def plan(self, known: Known) -> Round | None:
-        """The next round, or None where nothing is left to do."""
+        """The next round, or None where nothing promises anything."""
 
     @abstractmethod
     def aim(self, plan: Round) -> Aim:
@@ -186,17 +186,17 @@ class BudgetExtension(Extension):
     softness: float = Field(default=0.3, gt=0, le=1)
 
     def plan(self, known: Known) -> Round | None:
-        """Both neighbours of every gap that was not tried before, the widest first; beyond the last policy, it alone."""
+        """Both neighbours of the gaps that were tried least, of these the widest first; beyond the last policy, it alone."""
         budget, climbs = known.objectives.index(self.objective), known.objectives.index(self.climbs)
         points = known.points
         order = np.argsort(-points[:, budget], kind="stable").tolist()
-        gaps = sorted(itertools.pairwise(order), key=lambda g: points[g[0], climbs] - points[g[1], climbs])
-        fresh = [
-            g for g in [(order[-1], order[-1]), *gaps] if (*points[g[0]], *points[g[1]]) not in known.done
-        ]
-        chosen = fresh[: self.parallel]
-        if not chosen:
-            return None
+        gaps = [(order[-1], order[-1]), *itertools.pairwise(order)]
+
+        def urgency(gap: tuple[int, int]) -> tuple[int, float]:
+            a, b = points[gap[0]], points[gap[1]]
+            return known.tried.get((*a, *b), 0), -np.inf if gap[0] == gap[1] else a[climbs] - b[climbs]
+
+        chosen = sorted(gaps, key=urgency)[: self.parallel]
         starts = np.array([place for gap in chosen for place in gap])
         limits = [OPEN if a == b else points[b, budget] for a, b in chosen]
         keys = [[*points[a], *points[b]] for a, b in chosen]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class Search:
     ledger: Ledger = field(default_factory=Ledger)
     rounds: int = 0
     plan: Round | None = None
-    done: set[tuple[float, ...]] = field(default_factory=set)
+    tried: Counter[tuple[float, ...]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         task, m = self.networked.task, self.weights.shape[1]
@@ -206,7 +207,7 @@ class Search:
         if iterations < min(self.config.round_iterations, 5):
             return
         self.rounds, self.plan = self.rounds + 1, plan
-        self.done |= {tuple(key) for key in plan.keys.tolist()}
+        self.tried.update({tuple(key) for key in plan.keys.tolist()})
         assert self.archive.policies is not None
         self.learning = self._round(plan, self.archive.policies.rows(plan.starts))
         self.planned = int(iterations)
@@ -229,7 +230,7 @@ class Search:
             np.maximum(spans, 1e-9),
             ref,
             self.gained,
-            frozenset(self.done),
+            self.tried,
         )
 
     def _learn_from(self, plan: Round) -> None:
@@ -289,7 +290,7 @@ class Search:
             "rounds": self.rounds,
             "planned": self.planned,
             "plan": None if self.plan is None else self.plan.to_json(),
-            "done": sorted(list(key) for key in self.done),
+            "tried": sorted([*key, count] for key, count in self.tried.items()),
             "gained": self.gained.tolist(),
         }
 
@@ -297,7 +298,7 @@ class Search:
         """Go on from a `state`."""
         self.ledger = Ledger(facts["training"], facts["selection"])
         self.rounds, self.planned = facts["rounds"], facts["planned"]
-        self.done = {tuple(key) for key in facts["done"]}
+        self.tried = Counter({tuple(key): int(count) for *key, count in facts["tried"]})
         self.gained = np.array(facts["gained"])
         self.archive = _archive_from("archive", tensors, self.archive)
         self.candidates = _archive_from("candidates", tensors, self.candidates)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,7 +26,7 @@ class Known:
         spans: [m] > 0, range of each objective.
         ref_point: [m] reference point.
         gained: [m] how far an extension of each objective has moved its return so far, in spans.
-        done: (*point, objective) of extensions made before, or (*point, *point) of gaps tried before.
+        tried: how often (*point, objective) was extended before, or a gap (*point, *point) tried.
     """
 
     objectives: Objectives
@@ -34,7 +34,7 @@ class Known:
     spans: np.ndarray
     ref_point: np.ndarray
     gained: np.ndarray
-    done: frozenset[tuple[float, ...]]
+    tried: Mapping[tuple[float, ...], int]
 
 
 class Selection(Config):
@@ -60,7 +60,7 @@ class CrowdingSelection(Selection):
     def pairs(self, known: Known, climbs: Sequence[int]) -> list[tuple[int, int]]:
         """The most isolated first."""
         order = np.argsort(-crowding(known.points), kind="stable")
-        fresh = [int(i) for i in order if (*known.points[i], float(climbs[0])) not in known.done]
+        fresh = [int(i) for i in order if (*known.points[i], float(climbs[0])) not in known.tried]
         chosen = (fresh or [int(i) for i in order])[: self.n]
         return [(i, j) for i in chosen for j in climbs]
 
@@ -90,7 +90,7 @@ class GainSelection(Selection):
             hoped[:, j, j] = known.points[:, j] + known.gained[j] * known.spans[j]
         for place, point in enumerate(known.points):
             for j in range(m):
-                if j not in climbs or (*point, float(j)) in known.done:
+                if j not in climbs or (*point, float(j)) in known.tried:
                     hoped[place, j] = known.ref_point  # nothing more is hoped of it
         targets = np.maximum(hoped.reshape(k * m, m), known.ref_point)
         held, chosen = known.points, []

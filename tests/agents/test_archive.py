@@ -51,10 +51,15 @@ def test_a_full_archive_keeps_its_ends_and_the_most_isolated():
     assert numbers(offered(Archive.empty(2, 4), points)) == [0, 2, 3, 4]
 
 
-def known(points, done=(), gained=(0.1, 0.1)):
+def known(points, tried=(), gained=(0.1, 0.1)):
     points = np.array(points, dtype=float)
     return Known(
-        Objectives(["a", "b"]), points, np.ptp(points, axis=0), np.zeros(2), np.array(gained), frozenset(done)
+        Objectives(["a", "b"]),
+        points,
+        np.ptp(points, axis=0),
+        np.zeros(2),
+        np.array(gained),
+        dict.fromkeys(tried, 1),
     )
 
 

@@ -18,10 +18,10 @@ from pareto.tasks.env import EnvTask
 NAMES = Objectives(["treasure", "time"])
 
 
-def known(points, done=()):
+def known(points, tried=None):
     points = np.array(points, dtype=float)
     spans = np.maximum(np.ptp(points, axis=0), 1e-9)
-    return Known(NAMES, points, spans, np.array([0.0, -50.0]), np.full(2, 0.1), frozenset(done))
+    return Known(NAMES, points, spans, np.array([0.0, -50.0]), np.full(2, 0.1), tried or {})
 
 
 def test_a_constrained_round_has_thresholds_below_its_starts():
@@ -35,7 +35,7 @@ def test_a_constrained_round_has_thresholds_below_its_starts():
     assert again.budgets is None
 
 
-def test_gaps_are_tried_once_from_both_sides_the_widest_first_and_beyond_the_end():
+def test_gaps_are_tried_from_both_sides_the_least_tried_and_widest_first_and_beyond_the_end():
     extension = BudgetExtension(objective="time", climbs="treasure", parallel=2)
     points = [[1, -1], [20, -5], [100, -17]]
     plan = extension.plan(known(points))
@@ -44,11 +44,10 @@ def test_gaps_are_tried_once_from_both_sides_the_widest_first_and_beyond_the_end
     assert (
         Round.from_json(json.loads(canonical_json(plan.to_json()))).budgets.tolist() == plan.budgets.tolist()
     )
-    done = {tuple(key) for key in plan.keys.tolist()}
-    second = extension.plan(known(points, done))
-    assert second.starts.tolist() == [0, 1]
-    assert second.budgets.tolist() == [-5, -5]
-    assert extension.plan(known(points, done | {tuple(k) for k in second.keys.tolist()})) is None
+    tried = {tuple(key): 1 for key in plan.keys.tolist()}
+    second = extension.plan(known(points, tried))
+    assert second.starts.tolist() == [0, 1, 2, 2]  # what was not tried before, then beyond the end once more
+    assert second.budgets.tolist() == [-5, -5, OPEN, OPEN]
 
 
 def test_the_step_that_overdraws_a_budget_earns_nothing_and_ends_the_episode():

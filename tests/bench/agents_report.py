@@ -1,0 +1,192 @@
+"""One page per study of agents: hypervolume seed by seed, floors, mixtures, optimism, true steps.
+
+    python tests/bench/agents_report.py runs/minecart_cmorl [runs/...] --out reports/agents/minecart
+
+Reads finished run folders of one environment and plays floors (doing nothing, acting at random) on the same held-out
+episodes. Writes agents.json and agents.md; nothing there is edited by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pareto import rng
+from pareto.front import (
+    hypervolume,
+    hypervolume_interval,
+    hypervolume_with_mixtures,
+    interquartile_mean,
+    seed_interval,
+)
+from pareto.policy_set import PolicySet, load
+from pareto.state import atomic
+from pareto.study.config import load_study
+from pareto.tasks.env.episodes import play
+
+
+def floors(task: Any) -> dict[str, np.ndarray]:
+    """Mean returns [m] of policies that learn nothing: each discrete action for ever, and random ones."""
+    seeds = task.episode_seeds("heldout")
+    draw = rng.generator("floors", task.id)
+    actions = task.facts.actions
+
+    def random(seen: np.ndarray) -> np.ndarray:
+        if actions.discrete:
+            return draw.integers(actions.size, size=len(seen))
+        return draw.uniform(-1, 1, size=(len(seen), actions.size))
+
+    found = {"random actions": random}
+    if actions.discrete:
+        for a in range(actions.size):
+            found[f"action {a} for ever"] = lambda seen, a=a: np.full(len(seen), a)
+    else:
+        found["zero action for ever"] = lambda seen: np.zeros((len(seen), actions.size))
+    values = {}
+    for name, act in found.items():
+        with task.open(len(seeds)) as envs:
+            values[name] = play(envs, act, seeds, task.discount).returns.mean(axis=0)
+    return values
+
+
+def seed_rows(run: PolicySet, ref_point: np.ndarray) -> list[dict[str, Any]]:
+    """What each seed's policies reach, all figures on held-out episodes but "chosen by"."""
+    rows = []
+    for seed in sorted({record.seed for record in run}):
+        own = [record for record in run if record.seed == seed]
+        units = []
+        for record in own:
+            with np.load(run.folder / "scores" / f"{record.id}.npz", allow_pickle=False) as z:
+                units.append(run.objectives.orient(z["values"]))
+        values = np.array([u.mean(axis=0) for u in units])
+        interval = hypervolume_interval(np.array(units), ref_point) if len(units[0]) > 1 else None
+        chosen = [record.facts.get("chosen_by") for record in own]
+        optimistic = None
+        if all(chosen):
+            optimistic = float(
+                hypervolume(run.objectives.orient([run.objectives.vector(c) for c in chosen]), ref_point)
+            )
+        rows.append(
+            {
+                "seed": seed,
+                "policies": len(own),
+                "hypervolume": float(hypervolume(values, ref_point)),
+                "ci95": None if interval is None else [interval.low, interval.high],
+                "with_mixtures": float(hypervolume_with_mixtures(values, ref_point)),
+                "chosen_by": optimistic,
+            }
+        )
+    return rows
+
+
+def study(folder: str) -> dict[str, Any]:
+    """All figures of one run folder."""
+    run = load(folder)
+    config = load_study(Path(folder) / "config.yaml")
+    task: Any = config.task
+    assert run.ref_point is not None
+    ref_point = run.objectives.orient(run.ref_point)
+    rows = seed_rows(run, ref_point)
+    figures = [row["hypervolume"] for row in rows]
+    middle = seed_interval(interquartile_mean, figures) if len(figures) > 1 else None
+    cost, n = run.content["cost"], len(rows)
+    learned_nothing = {
+        name: {
+            "values": run.objectives.named(run.objectives.orient(v)),
+            "hypervolume": float(hypervolume(v[None], ref_point)) if (v > ref_point).all() else 0.0,
+        }
+        for name, v in floors(task).items()
+    }
+    exact = run.exact or {}
+    return {
+        "study": run.content["study"],
+        "method": run.content["method"],
+        "env": task.id,
+        "gamma": task.discount,
+        "ref_point": run.objectives.named(run.ref_point),
+        "heldout_episodes": task.heldout_episodes,
+        "seeds": rows,
+        "mean": float(np.mean(figures)),
+        "mean_with_mixtures": float(np.mean([row["with_mixtures"] for row in rows])),
+        "interquartile_mean_ci95": None if middle is None else [middle.low, middle.high],
+        "exact_hypervolume": exact.get("hypervolume"),
+        "floors": learned_nothing,
+        "steps_per_seed": {
+            "training": cost["env_steps"] / n,
+            "selection": cost["selection_env_steps"] / n,
+            "scoring": cost["scoring_env_steps"] / n,
+        },
+        "wall_s_per_seed": cost["wall_s"] / n,
+        "versions": run.content["provenance"]["versions"],
+        "config_sha256": run.content["provenance"]["config_sha256"],
+    }
+
+
+def page(studies: list[dict[str, Any]]) -> str:
+    """The figures as Markdown."""
+    first = studies[0]
+    names = ", ".join(f"{k} {v:g}" for k, v in first["ref_point"].items())
+    lines = [
+        f"# {first['env']}",
+        "",
+        f"Hypervolume over ({names}), discount {first['gamma']:g}, on held-out episodes that chose nothing "
+        f"({first['heldout_episodes']} per policy). Mixtures draw one of a seed's policies at the start of every episode: a row of "
+        'their own, since no single policy does that. "Chosen by" is the same policies by the estimates that chose them.',
+        "",
+        "| study | mean | seeds | with mixtures | chosen by | policies | steps per seed: training + selection | final scoring | wall s per seed |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for s in studies:
+        rows, steps = s["seeds"], s["steps_per_seed"]
+        optimistic = [row["chosen_by"] for row in rows]
+        each = " ".join(f"{row['hypervolume']:.1f}" for row in rows)
+        shown = f"{np.mean(optimistic):.2f}" if all(o is not None for o in optimistic) else "-"
+        lines.append(
+            f"| {s['study']} | **{s['mean']:.2f}** | {each} "
+            f"| {s['mean_with_mixtures']:.2f} | {shown} | {min(r['policies'] for r in rows)}-{max(r['policies'] for r in rows)} "
+            f"| {steps['training'] + steps['selection']:,.0f} | {steps['scoring']:,.0f} | {s['wall_s_per_seed']:.0f} |"
+        )
+    if first["exact_hypervolume"] is not None:
+        lines += [
+            "",
+            f"Exact, by dynamic programming over deterministic policies: {first['exact_hypervolume']:.3f}.",
+        ]
+    lines += ["", "Intervals of the hypervolume over episodes, seed by seed:", ""]
+    for s in studies:
+        known = [f"{r['seed']}: {r['ci95'][0]:.2f} to {r['ci95'][1]:.2f}" for r in s["seeds"] if r["ci95"]]
+        if known:
+            lines.append(f"- {s['study']}: {'; '.join(known)}")
+    lines += [
+        "",
+        "Policies that learn nothing, on the same episodes:",
+        "",
+        "| floor | hypervolume | returns |",
+        "|---|---|---|",
+    ]
+    for name, floor in first["floors"].items():
+        values = ", ".join(f"{k} {v:.2f}" for k, v in floor["values"].items())
+        lines.append(f"| {name} | {floor['hypervolume']:.2f} | {values} |")
+    versions = ", ".join(f"{k} {v}" for k, v in first["versions"].items())
+    lines += ["", f"Versions: {versions}.", ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", help="finished run folders of one environment")
+    parser.add_argument("--out", type=Path, required=True, help="folder under reports/agents")
+    args = parser.parse_args()
+    studies = [study(folder) for folder in args.runs]
+    args.out.mkdir(parents=True, exist_ok=True)
+    atomic.write_json(args.out / "agents.json", studies)
+    atomic.write_text(args.out / "agents.md", page(studies))
+    print(page(studies))
+
+
+if __name__ == "__main__":
+    main()
