@@ -53,6 +53,15 @@ def export(run: PolicySet, args: argparse.Namespace) -> None:
     print(f"{args.out}: {', '.join(names)} for {args.at if weights is None else written(weights)}")
 
 
+def import_all(modules: list[str]) -> None:
+    """Import what registers networks of one's own; without any, nothing is loaded."""
+    if modules:
+        from pareto.study.config import import_module
+
+        for module in modules:
+            import_module(module)
+
+
 def are_agents(run: PolicySet) -> bool:
     """Whether the policies of a run act in an environment."""
     return any(record.kind == "agent" for record in run.records)

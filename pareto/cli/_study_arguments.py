@@ -15,6 +15,11 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="set one key, dotted, value read as YAML; may be given several times",
     )
+    add_import_argument(parser)
+
+
+def add_import_argument(parser: argparse.ArgumentParser) -> None:
+    """`--import MODULE` as `imports`."""
     parser.add_argument(
         "--import",
         dest="imports",

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from pareto.cli._numbers import named_numbers, written
+from pareto.cli._study_arguments import add_import_argument
 from pareto.errors import UsageError
 
 HELP = "one ordinary PEFT adapter, a merged model, or an agent's network, for exactly the given weights"
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--extrapolate", action="store_true", help="allow weights outside the simplex")
 
+    add_import_argument(parser)
+
 
 def run(args: argparse.Namespace) -> int:
     if args.merge and args.rank is not None:
@@ -59,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.policy_set import load
     from pareto.steer import exporting
 
+    _agents.import_all(args.imports)
     loaded = load(args.folder)
     if _agents.are_agents(loaded):
         _agents.export(loaded, args)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto.cli._numbers import named_numbers, written
+from pareto.cli._study_arguments import add_import_argument
 from pareto.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,11 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--video", metavar="FILE", help="agents: film the first episode (.gif, .webp, .png)")
 
+    add_import_argument(parser)
+
 
 def run(args: argparse.Namespace) -> int:
     from pareto.cli import _agents
     from pareto.policy_set import TextPolicy, load
 
+    _agents.import_all(args.imports)
     loaded = load(args.folder)
     record = _record(loaded, args)
     options = _options(args)

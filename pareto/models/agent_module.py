@@ -17,15 +17,16 @@ from pareto.errors import MissingPackageError, UsageError
 from pareto.models.actors import Actor
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.models.actors.mlp import MLPActor
+from pareto.models.actors.torch_module import TorchActor
 from pareto.models.spaces import Actions, Observations, space_to_json
 from pareto.state import atomic
 
 
 class AgentModule(nn.Module):
-    """The deterministic policy of a perceptron: encoded observations in, its outputs and the environment's actions out.
+    """The deterministic policy of a network: encoded observations in, its outputs and the environment's actions out.
 
     Args:
-        actor: the perceptron; one that sees weights is taken at its own.
+        actor: a perceptron, or a network of one's own; one that sees weights is taken at its own.
         actions: the environment's.
 
     Raises:
@@ -40,9 +41,12 @@ class AgentModule(nn.Module):
     def __init__(self, actor: Actor, actions: Actions) -> None:
         super().__init__()
         plain = actor.at(actor.weights) if isinstance(actor, ConditionedMLP) else actor
-        if not isinstance(plain, MLPActor):
-            raise UsageError(f"a perceptron can be exported; this agent is a {type(actor).__name__}")
-        self.layers = nn.ModuleList(_linear(weight, bias) for weight, bias in plain.layers)
+        if isinstance(plain, MLPActor):
+            self.net, self.seen = _perceptron(plain), plain.offset.shape
+        elif isinstance(plain, TorchActor):
+            self.net, self.seen = plain.module, plain.shape
+        else:
+            raise UsageError(f"a network can be exported; this agent is a {type(actor).__name__}")
         self.register_buffer("offset", torch.from_numpy(np.array(plain.offset, dtype=np.float32)))
         self.register_buffer("scale", torch.from_numpy(np.array(plain.scale, dtype=np.float32)))
         self.discrete = actions.discrete
@@ -57,11 +61,9 @@ class AgentModule(nn.Module):
             raise UsageError(f"agents of Discrete and Box actions can be exported; this one acts in {space}")
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """(logits [n, A] or means [n, a], actions as the environment takes them) for encoded observations [n, d]."""
-        x = ((observations - self.offset) * self.scale).clamp(-10.0, 10.0)
-        for layer in self.layers[:-1]:
-            x = torch.tanh(layer(x))
-        outputs = self.layers[-1](x)
+        """(logits [n, A] or means [n, a], actions as the environment takes them) for encoded observations [n, ...]."""
+        x = ((observations.flatten(1) - self.offset) * self.scale).clamp(-10.0, 10.0)
+        outputs = self.net(x.reshape(-1, *self.seen))
         if self.discrete:
             return outputs, outputs.argmax(dim=-1) + self.start
         bounded = torch.isfinite(self.low) & torch.isfinite(self.high)
@@ -83,12 +85,12 @@ def export_agent(
 ) -> list[str]:
     """Write a policy for other programs: its state dict, its spaces and, where wanted, ONNX.
 
-    `policy.safetensors` is the state dict of `AgentModule` (layers.i.weight [out, in], layers.i.bias, offset, scale);
-    `policy.onnx` takes "observations" [n, d] float32 and gives "outputs" and "actions"; `policy.json` says how observations
+    `policy.safetensors` is the state dict of `AgentModule`: net.* (of a perceptron net.0.weight [out, in], net.0.bias,
+    net.2.weight, ..., tanh in between), offset, scale; `policy.onnx` takes "observations" [n, ...] float32 and gives "outputs" and "actions"; `policy.json` says how observations
     are encoded and which spaces the environment has.
 
     Args:
-        actor: a perceptron.
+        actor: a network.
         observations: how the environment's are encoded.
         actions: how actions are decoded.
         out: folder, made when missing.
@@ -100,7 +102,7 @@ def export_agent(
 
     Raises:
         MissingPackageError: ONNX is wanted and its package is missing.
-        UsageError: an actor that is no perceptron.
+        UsageError: an actor that is no network.
     """
     from safetensors.torch import save
 
@@ -138,9 +140,12 @@ def _onnx(module: nn.Module, shape: tuple[int, ...]) -> bytes:
     return buffer.getvalue()
 
 
-def _linear(weight: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    layer = nn.Linear(*weight.shape)
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(np.array(weight.T, dtype=np.float32)))
-        layer.bias.copy_(torch.from_numpy(np.array(bias, dtype=np.float32)))
-    return layer
+def _perceptron(actor: MLPActor) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for weight, bias in actor.layers:
+        layer = nn.Linear(*weight.shape)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.array(weight.T, dtype=np.float32)))
+            layer.bias.copy_(torch.from_numpy(np.array(bias, dtype=np.float32)))
+        layers += [layer, nn.Tanh()]
+    return nn.Sequential(*layers[:-1])

@@ -217,7 +217,7 @@ def load_study(
         )
     imports = tuple(imports)
     for module in imports:
-        _import(module)
+        import_module(module)
     shapes = {}
     for section, tag, registry in (("task", "kind", TASKS), ("method", "name", METHODS)):
         if section in document.data:
@@ -333,7 +333,7 @@ def _check_objectives(study: StudyConfig, document: Document) -> None:
             raise ConfigError(f"{document.place(key)}: {dotted(key)}: {error}") from error
 
 
-def _import(module: str) -> None:
+def import_module(module: str) -> None:
     """Import a module named by the user, from the current folder too."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

@@ -74,3 +74,34 @@ def test_an_exported_network_acts_like_the_policy(pareto, folder, tmp_path):
     )
     assert code == 2
     assert "--merge, --rank and --extrapolate are for language models" in err
+
+
+def test_a_network_of_ones_own_is_imported_by_name(pareto, tmp_path, monkeypatch, temporary):
+    """The run folder holds a name and parameters; `--import` brings the code."""
+    from pareto.errors import UnknownNameError
+    from pareto.models.policy_networks import NETWORKS
+
+    temporary(NETWORKS)
+    (tmp_path / "little_nets.py").write_text(
+        "import torch\n"
+        "from pareto.models.policy_networks import NETWORKS\n"
+        "@NETWORKS.register('little', source='test')\n"
+        "def little(shape, n):\n"
+        "    return torch.nn.Linear(shape[0], n)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    method = {
+        "name": "ppo_scalarized",
+        "total_steps": 64,
+        "ppo": {"envs": 2, "steps": 8, "network": "little"},
+    }
+    run_study(load_study({**STUDY, "method": method}, imports=["little_nets"]), tmp_path / "run", workers=0)
+    weights = ("--weights", "treasure=1,time=0")
+    code, out, err = pareto(
+        "export", tmp_path / "run", *weights, "--import", "little_nets", "--out", tmp_path / "net"
+    )
+    assert code == 0, err
+    assert "policy.safetensors, policy.json" in out
+    monkeypatch.setattr(NETWORKS, "_entries", {})
+    with pytest.raises(UnknownNameError, match=r"unknown network 'little'.*--import MODULE"):
+        load(tmp_path / "run").steer({"treasure": 1.0, "time": 0.0})

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from pareto.errors import UsageError
 from pareto.models.actors.mlp import MLPActor
 from pareto.models.actors.table import TableActor
+from pareto.models.actors.torch_module import TorchActor
 from pareto.models.agent_module import AgentModule, export_agent
+from pareto.models.policy_networks.nature_cnn import nature_cnn
 from pareto.models.spaces import Actions, Observations
 
 SEEN = Observations(spaces.Box(-np.inf, np.inf, (3,), dtype=np.float32))
@@ -57,8 +59,24 @@ def test_torch_onnx_and_numpy_agree(tmp_path, actor, space):
     assert json.loads((tmp_path / "policy.json").read_text())["weights"] is None
 
 
+def test_a_network_of_pictures_is_exported(tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="runs the exported file")
+    shape = (36, 36, 1)
+    parameters = {n: p.detach().numpy() for n, p in nature_cnn(shape, 2).named_parameters()}
+    d = int(np.prod(shape))
+    actor = TorchActor(
+        "nature_cnn", shape, 2, parameters, np.full(d, 9, np.float32), np.full(d, 0.1, np.float32), "mode"
+    )
+    seen = Observations(spaces.Box(0, 255, shape, dtype=np.uint8))
+    export_agent(actor, seen, Actions(spaces.Discrete(2)), tmp_path, onnx=True, facts={})
+    pictures = np.random.default_rng(0).integers(20, size=(3, *shape)).astype(np.float32)
+    session = runtime.InferenceSession(str(tmp_path / "policy.onnx"))
+    outputs, _ = session.run(None, {"observations": pictures})
+    np.testing.assert_allclose(outputs, actor.outputs(pictures), atol=1e-4)
+
+
 def test_tables_are_refused(tmp_path):
     table = TableActor(np.zeros((1, 3), np.float32), np.zeros(1, np.int64))
-    with pytest.raises(UsageError, match="a perceptron can be exported; this agent is a TableActor"):
+    with pytest.raises(UsageError, match="a network can be exported; this agent is a TableActor"):
         export_agent(table, SEEN, Actions(spaces.Discrete(2)), tmp_path / "x", onnx=False, facts={})
     assert not (tmp_path / "x").exists()

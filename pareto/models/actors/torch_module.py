@@ -8,7 +8,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from pareto.errors import ArtifactError
+from pareto.errors import ArtifactError, UnknownNameError
 from pareto.models.actors import ACTORS, Actor
 from pareto.models.actors.mlp import TENSORS, Deployed
 from pareto.models.policy_networks import NETWORKS
@@ -77,6 +77,10 @@ class TorchActor(Actor):
                 facts["actions"],
                 tensors.get("log_std"),
             )
+        except UnknownNameError as error:
+            raise UnknownNameError(
+                f"{error}; import the module that registers it, at the command line with --import MODULE"
+            ) from error
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise ArtifactError(f"{folder} does not hold a stored network: {error}") from error
 
