@@ -158,7 +158,7 @@ class PolicySet:
 
     def steer(
         self,
-        weights: Mapping[str, float] | Sequence[float] | np.ndarray | None = None,
+        weights: Mapping[str, float] | Sequence[float] | np.ndarray | str | None = None,
         *,
         at: str | None = None,
         method: str = "auto",
@@ -168,7 +168,7 @@ class PolicySet:
 
         Args:
             weights: objective -> number for every objective, or [m]; on the simplex, or a unit direction where the run
-                was made for directions.
+                was made for directions. "auto" leaves them to each prompt (method `orchestrator` with a uniform prior).
             at: a query such as ``"helpful >= 0.6, max brief"``; in place of weights.
             method: how to serve the weights; see `pareto list steering`.
             options: passed to the method.
@@ -188,6 +188,11 @@ class PolicySet:
                     f"a query picks a measured policy; method must be 'auto' with it, got {method!r}"
                 )
             return STEERERS.get("select")(self, None, at=at, **options)
+        if isinstance(weights, str):
+            if weights != "auto":
+                raise UsageError(f"weights are numbers, or the word 'auto'; got {weights!r:.80}")
+            weights = [1.0 / len(self.objectives)] * len(self.objectives)
+            method = "orchestrator" if method == "auto" else method
         outside = bool(options.get("extrapolate"))
         steerer = STEERERS.get(method)
         _check_options(method, steerer, options)

@@ -21,16 +21,22 @@ EXAMPLES = """examples:
   pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method mod --option divergence=forward_kl
   pareto steer runs/demo --at 'helpful >= 0.6, max brief'
   pareto steer runs/minecart --at 'ore_1 >= 0.5, max ore_2' --episodes 20 --video cart.gif
+  pareto steer runs/lab_orchestrator --weights auto --prompt 'How do I cook rice well? I am in a hurry. Answer for a child.'
+  pareto steer runs/demo --weights helpful=0.7,brief=0.3 --method orchestrator --option source=runs/lab_orchestrator
 
 methods: auto (a policy made for these weights, else the exact mixture, else the nearest; says which), soup (exact mixture of
-the corner policies' updates), mod (their next-token distributions mixed), factor_averaging, nearest"""
+the corner policies' updates), mod (their next-token distributions mixed), factor_averaging, orchestrator (each
+prompt's own weights, tilted by the ones given), nearest"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="run folder")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
-        "--weights", type=named_numbers, metavar="A=0.7,B=0.3", help="one number per objective"
+        "--weights",
+        type=lambda text: text if text == "auto" else named_numbers(text),
+        metavar="A=0.7,B=0.3",
+        help="one number per objective, or 'auto': each prompt's own (method orchestrator)",
     )
     where.add_argument("--at", metavar="QUERY", help="such as 'a >= 0.6, max b', on measured values")
     parser.add_argument(
@@ -74,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
 
     _agents.import_all(args.imports)
     loaded = load(args.folder)
+    if args.weights == "auto":  # the prior that leaves every prompt its own weights
+        args.weights = dict.fromkeys(loaded.objectives.names, 1.0 / len(loaded.objectives))
+        args.method = "orchestrator" if args.method == "auto" else args.method
     record = _record(loaded, args)
     options = _options(args)
     policy = loaded.steer(args.weights, at=args.at, method=args.method, **options)

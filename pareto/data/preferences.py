@@ -13,8 +13,8 @@ from pareto.data.texts import Text
 from pareto.errors import ObjectiveError, ShapeError
 from pareto.objectives import Objective, Objectives
 
-PAIR_COLUMNS = ("weight", "margin", "user", "group")
-"""The optional columns of pairs that data files have; `PreferencePairs` has them too."""
+PAIR_COLUMNS = ("weight", "margin", "user", "group", "choice")
+"""The optional columns of pairs; `PreferencePairs` has them too."""
 
 
 class Band(NamedTuple):
@@ -52,6 +52,7 @@ class Preferences:
         a, b: [n] int64, response indices of each pair.
         labels: [n, m] float32: 1 where a wins, -1 where b does, 0 for a tie, NaN where unknown.
         weight, margin: [n] float32 or None. user, group: [n] int64 (-1 unknown) or None.
+        choice: [n] float32, which response was preferred overall (1 = a, -1 = b, 0 or NaN where nobody said), or None.
         users, groups: names of the codes in `user` and `group`.
         rated: [k] int64, responses that carry scores; one may be there several times.
         scores: [k, m] float32, NaN where unknown.
@@ -69,6 +70,7 @@ class Preferences:
     margin: np.ndarray | None = None
     user: np.ndarray | None = None
     group: np.ndarray | None = None
+    choice: np.ndarray | None = None
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     rated: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -156,6 +158,14 @@ class Preferences:
     def scored_by(self, score: Callable[[Sequence[Text], Sequence[Text]], np.ndarray]) -> np.ndarray:
         """[n_responses] float64: `score(prompts, responses)` of every response."""
         return np.asarray(score([self.prompts[i] for i in self.prompt_of], self.responses), dtype=np.float64)
+
+    def with_choice(self, column: str) -> Preferences:
+        """Take the labels of a column for what was preferred overall; the column itself stays.
+
+        Raises:
+            ObjectiveError: a column that the data do not have, with the nearest name.
+        """
+        return replace(self, choice=self.labels[:, self.objectives.index(column)])
 
     def require_labels(self) -> None:
         """Check that every objective has at least one pair with a winner.

@@ -27,6 +27,7 @@ from pareto.state.checkpoint import Checkpoints
 from pareto.tasks import TASKS
 from pareto.tasks.fields import ObjectiveNames
 from pareto.tasks.lab import exact, language
+from pareto.tasks.lab.groups import group_figures
 from pareto.tasks.lab.reference import PairsConfig, ReferenceConfig, fit_reference, make_model, sample_pairs
 from pareto.tasks.lab.world import World, make_world
 from pareto.tasks.protocol import Scores
@@ -197,14 +198,15 @@ class Lab(Config):
         facts: dict[str, Any] = {"outside_mass" if split == "selection" else "outside_mass_heldout": outside}
         stored = json.loads((policy / "policy.json").read_text())
         ref_logps, mark = self._ref_logps(needs)[prompts], "" if split == "selection" else "_heldout"
-        if weights is not None:
-            facts[f"kl{mark}_nats"] = float(exact.kl(logps, ref_logps).mean())
+        facts[f"kl{mark}_nats"] = float(exact.kl(logps, ref_logps).mean())
         if weights is not None and stored.get("beta"):
             w = self.objectives.vector(weights)
             own = exact.standing(logps, ref_logps, rewards, w, stored["beta"])
             facts |= {f"kl_to_exact{mark}_nats": own.kl_to_exact_nats, f"optimality{mark}": own.optimality}
         if split == "heldout":
             facts["text"] = self._text_facts(logps)
+            if self.groups or self.importance == "planted":
+                facts["groups"] = group_figures(self.world, prompts, logps, ref_logps)
         return Scores(exact.values(logps, rewards), prompts.astype(str), split, facts)
 
     def samples(

@@ -80,8 +80,16 @@ def files_sha256(files: Sequence[str]) -> dict[str, str]:
     return {name: _file_sha256(p, p.stat().st_size, p.stat().st_mtime_ns) for name, p in found.items()}
 
 
-def label(data: Preferences, objectives: TextObjectives, tokenizer: Any) -> tuple[Preferences, np.ndarray]:
+def label(
+    data: Preferences, objectives: TextObjectives, tokenizer: Any, choice: str | None = None
+) -> tuple[Preferences, np.ndarray]:
     """Complete the labels: one column per objective, those of derived objectives computed.
+
+    Args:
+        data: as read.
+        objectives: the task's.
+        tokenizer: the model's, for objectives that count tokens.
+        choice: the label that says which response was preferred overall, or None.
 
     Returns:
         The data with the task's objectives, and [n_responses, m] float64 scores, larger is better, divided by each
@@ -91,6 +99,8 @@ def label(data: Preferences, objectives: TextObjectives, tokenizer: Any) -> tupl
         ObjectiveError: no pair has a winner under some objective.
     """
     columns, rewards = {}, []
+    if choice is not None:
+        data = data.with_choice(choice)
     for spec in objectives.specs:
         if spec.derive is None:
             columns[spec.name] = spec.column

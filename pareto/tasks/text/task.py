@@ -44,6 +44,7 @@ from pareto.tasks.protocol import Scores
 from pareto.tasks.text.baselines import baselines
 from pareto.tasks.text.data import SplitConfig, files_sha256, label
 from pareto.tasks.text.fresh import draw_pairs
+from pareto.tasks.text.group_scores import group_figures
 from pareto.tasks.text.objectives import TextObjectivesField
 from pareto.tasks.text.reference import (
     SFTConfig,
@@ -89,6 +90,8 @@ class Text(Config):
         source: registered reader of the files.
         columns: our column name -> the name it has in the files.
         objectives: names, or mappings of `pareto.tasks.text.objectives.ObjectiveSpec`.
+        choice: label in the data that says which response was preferred overall; for methods that learn from such choices
+            (maxmin, group_dpo, orchestrator). It need not be an objective.
         pairs_per_prompt: most pairs made of the scored responses to one prompt; None: all.
         on_bad: "stop" at the first row that cannot be read, or "skip" such rows.
         max_bad: with "skip", the largest accepted share of such rows.
@@ -110,6 +113,7 @@ class Text(Config):
     source: str = "rows"
     columns: Mapping[str, str] = Field(default_factory=dict)
     objectives: TextObjectivesField
+    choice: str | None = None
     pairs_per_prompt: int | None = Field(default=None, ge=1)
     on_bad: OnBad = "stop"
     max_bad: float = Field(default=0.001, ge=0, le=1)
@@ -140,6 +144,8 @@ class Text(Config):
         plan = self.model_dump(mode="json", exclude=SCORING)
         for spec in plan["objectives"]:
             del spec["reward"], spec["direction"]
+        if self.choice is None:
+            del plan["choice"]  # what nobody asks for is no part of what the reference is
         spec = {"task": plan, "data": files_sha256(self.data)}
         if self.model is not None:
             spec["model"] = model_fingerprint(check_source(self.model), self.revision)
@@ -152,7 +158,9 @@ class Text(Config):
         data, counts = self.read(context.scratch / "texts")
         divided = self.split.divide(data)
         model, tokenizer = self._start(divided["train"])
-        labelled = {part: label(rows, self.objectives, tokenizer) for part, rows in divided.items()}
+        labelled = {
+            part: label(rows, self.objectives, tokenizer, self.choice) for part, rows in divided.items()
+        }
         parts = {part: rows for part, (rows, _) in labelled.items()}
         positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
         tokenised = tokenise_parts(parts, tokenizer, self.limits, positions, context.scratch / "ids")
@@ -179,10 +187,11 @@ class Text(Config):
             spool: where the texts of large files may lie; None keeps all in memory.
         """
         bands = {s.column: s.band for s in self.objectives.specs if s.column is not None}
+        wanted = [*bands, *([self.choice] if self.choice and self.choice not in bands else [])]
         rule = ReadRule(
             source=self.source,
             columns=self.columns,
-            objectives=tuple(bands) or None,
+            objectives=tuple(wanted) or None,
             bands=bands,
             pairs_per_prompt=self.pairs_per_prompt,
             on_bad=self.on_bad,
@@ -222,8 +231,11 @@ class Text(Config):
         pairs = PreferencePairs.load(folder / pairs_file(split))
         model, reference, tokenizer = self._load(policy, folder)
         logps = sums(pairs.table, response_logps(model, pairs.table))
-        ordered = score_pairs(pairs, logps, reference_logps(folder, pairs))
+        ref_logps = reference_logps(folder, pairs)
+        ordered = score_pairs(pairs, logps, ref_logps)
         facts: dict[str, Any] = {"pairs": ordered.facts} if reported else {}
+        if reported and (groups := group_figures(pairs, logps - ref_logps, policy)) is not None:
+            facts["groups"] = groups
         values, units, cost = ordered.values, ordered.units, Cost()
         if self._rewarded or reported:
             replies = self._replies(model, tokenizer, folder, pairs, split, self.generation.prompts)
