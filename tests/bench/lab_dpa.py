@@ -19,6 +19,7 @@ from scipy.stats import kendalltau
 import pareto
 from pareto.front import hypervolume
 from pareto.models.prompt_policy import load_told
+from pareto.state import atomic
 from pareto.study.config import load_study
 from pareto.study.plan import plan_study
 from pareto.tasks.lab import exact, language
@@ -44,23 +45,14 @@ def measure(out: Path) -> dict[str, Any]:
     directions = directions[order][::2]  # every other one is enough to see a front move
     rounds = []
     for t, name in sorted(names.items()):
-        folder = out / "prerequisites" / name
-        logps = np.stack([_enumerate(lab, reference, folder, objectives.named(v)) for v in directions])
-        row: dict[str, Any] = {"round": t}
-        for split in ("selection", "heldout"):
-            p = lab.world.split(split)
-            values = np.stack([exact.values(own[p], rewards[:, p]).mean(0) for own in logps])
-            kl = float(np.mean([exact.kl(own[p], ref_logps[p]).mean() for own in logps]))
-            front = exact.compare_fronts(values, directions, kl, point, ref_logps[p], rewards[:, p])
-            row[split] = {
-                "hypervolume": float(hypervolume(values, point)),
-                "ratio_at_equal_kl": front["hypervolume_ratio"],
-                "kl_nats": kl,
-                "utility": float((values * directions).sum(1).mean()),
-                "tau": [float(kendalltau(directions[:, j], values[:, j])[0]) for j in range(len(objectives))],
-                "values": values.tolist(),
-            }
-        rounds.append(row)
+        kept = out.with_name(f"{out.name}_rounds") / f"{name}.json"
+        if not kept.exists():
+            folder = out / "prerequisites" / name
+            logps = [_enumerate(lab, reference, folder, objectives.named(v)) for v in directions]
+            kept.parent.mkdir(exist_ok=True)
+            row = {"round": t, **_standing(lab, logps, directions, ref_logps, rewards, point)}
+            atomic.write_json(kept, row)
+        rounds.append(json.loads(kept.read_text()))
     start = {
         split: exact.values(ref_logps[p], rewards[:, p]).mean(0).tolist()
         for split in ("selection", "heldout")
@@ -79,6 +71,32 @@ def measure(out: Path) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         "platform": platform.platform(),
     }
+
+
+def _standing(
+    lab: Any,
+    logps: list[np.ndarray],
+    directions: np.ndarray,
+    ref_logps: np.ndarray,
+    rewards: np.ndarray,
+    point: np.ndarray,
+) -> dict[str, Any]:
+    """One round's policies on both splits."""
+    row = {}
+    for split in ("selection", "heldout"):
+        p = lab.world.split(split)
+        values = np.stack([exact.values(own[p], rewards[:, p]).mean(0) for own in logps])
+        kl = float(np.mean([exact.kl(own[p], ref_logps[p]).mean() for own in logps]))
+        front = exact.compare_fronts(values, directions, kl, point, ref_logps[p], rewards[:, p])
+        row[split] = {
+            "hypervolume": float(hypervolume(values, point)),
+            "ratio_at_equal_kl": front["hypervolume_ratio"],
+            "kl_nats": kl,
+            "utility": float((values * directions).sum(1).mean()),
+            "tau": [float(kendalltau(directions[:, j], values[:, j])[0]) for j in range(values.shape[1])],
+            "values": values.tolist(),
+        }
+    return row
 
 
 def _enumerate(lab: Any, reference: Path, folder: Path, weights: dict[str, float]) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pareto.cells import FitContext
-from pareto.core.loop import TrainConfig
+from pareto.core.loop import Hooks, TrainConfig
 from pareto.core.reference import model_sha256
 from pareto.front import mean_interval
 from pareto.models.generate import Sampling
@@ -29,6 +29,7 @@ from pareto.models.reward_models.training import train_values
 from pareto.models.reward_models.vector import ReplyRewards, Rule, scalarised
 from pareto.models.text_policy import TransformersPolicy
 from pareto.state import atomic
+from pareto.state.checkpoint import Checkpoints
 from pareto.tasks.lab import Lab, language
 from pareto.tasks.lab.step_rewards import StepRewards
 
@@ -38,7 +39,8 @@ GAMMAS = (0.9,)
 CANDIDATES = (2, 4, 8)
 WEIGHTS = ((1.0, 0.0), (0.5, 0.5), (0.0, 1.0))
 REPEATS = 4
-TRAINING = TrainConfig(steps=500, batch_size=256, lr=2e-3)
+RULES: tuple[Rule, ...] = ("sum", "worst")
+TRAINING = TrainConfig(steps=500, batch_size=256, lr=2e-3, checkpoint_every=50)
 SAMPLING = Sampling(max_new_tokens=6, batch_size=192)
 
 
@@ -77,6 +79,7 @@ def process_reward(out: Path, base: Path, gamma: float) -> RewardModel:
             np.concatenate(targets),
             config=TRAINING,
             seed=0,
+            hooks=Hooks(checkpoints=Checkpoints(out / "scratch" / folder.name)),
         )
         with atomic.staged_folder(folder) as staging:
             fitted.save(staging, base=model_sha256(base))
@@ -95,9 +98,13 @@ def measure(out: Path) -> dict[str, Any]:
     prompts = [p for p in own for _ in range(REPEATS)]
     rows = []
     for judge, rewards in judges.items():
-        for rule in ("sum", "worst"):
+        for rule in RULES:
             for n in CANDIDATES:
-                rows.append(compare(policy, prompts, rewards, truth, judge, rule, n))
+                kept = out / f"{judge}, {rule}, {n}.json".replace(" ", "_")
+                if not kept.exists():
+                    row = compare(policy, prompts, rewards, truth, judge, rule, n)
+                    atomic.write_json(kept, row)
+                rows.append(json.loads(kept.read_text()))
     return {
         "rows": rows,
         "task": LAB.model_dump(mode="json"),
