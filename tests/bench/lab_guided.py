@@ -9,7 +9,9 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Callable
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -86,26 +88,31 @@ def process_reward(out: Path, base: Path, gamma: float) -> RewardModel:
     return load_reward_model(folder, base)
 
 
-def measure(out: Path) -> dict[str, Any]:
-    """Worth of guided and best-of-n replies to held-out prompts, by the true rewards."""
+def measure(out: Path) -> None:
+    """Worth of guided and best-of-n replies to held-out prompts, by the true rewards, row by row into the report."""
     base = reference(out)
     model, tokenizer = LAB.load_reference(base, "cpu", "float32")
     policy = TransformersPolicy(model, tokenizer, LAB.objectives)
     truth = StepRewards(LAB)
-    judges: dict[str, ReplyRewards] = {"true step rewards": truth}
-    judges |= {f"value model, gamma {g}": process_reward(out, base, g) for g in GAMMAS}
+    judges: dict[str, Callable[[], ReplyRewards]] = {"true step rewards": lambda: truth}
+    judges |= {f"value model, gamma {g}": lambda g=g: process_reward(out, base, g) for g in GAMMAS}
     own = [language.prompt_text(LAB.world.prompts[p]) for p in LAB.world.split("heldout")]
     prompts = [p for p in own for _ in range(REPEATS)]
-    rows = []
-    for judge, rewards in judges.items():
-        for rule in RULES:
-            for n in CANDIDATES:
-                kept = out / f"{judge}, {rule}, {n}.json".replace(" ", "_")
-                if not kept.exists():
-                    row = compare(policy, prompts, rewards, truth, judge, rule, n)
-                    atomic.write_json(kept, row)
-                rows.append(json.loads(kept.read_text()))
-    return {
+    rows: list[dict[str, Any]] = []
+    for judge, make in judges.items():
+        rewards: ReplyRewards | None = None
+        for rule, n in product(RULES, CANDIDATES):
+            kept = out / f"{judge}, {rule}, {n}.json".replace(" ", "_")
+            if not kept.exists():
+                rewards = rewards or make()
+                atomic.write_json(kept, compare(policy, prompts, rewards, truth, judge, rule, n))
+            rows.append(json.loads(kept.read_text()))
+            write(rows)
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """The report of what is measured so far."""
+    facts = {
         "rows": rows,
         "task": LAB.model_dump(mode="json"),
         "weights": WEIGHTS,
@@ -113,6 +120,9 @@ def measure(out: Path) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
         "platform": platform.platform(),
     }
+    REPORT.mkdir(parents=True, exist_ok=True)
+    (REPORT / "guided.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (REPORT / "guided.md").write_text(table(facts))
 
 
 def compare(
@@ -188,10 +198,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/lab_guided"))
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    facts = measure(out)
-    REPORT.mkdir(parents=True, exist_ok=True)
-    (REPORT / "guided.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (REPORT / "guided.md").write_text(table(facts))
+    measure(out)
 
 
 if __name__ == "__main__":
