@@ -43,7 +43,7 @@ from pareto.tasks.text.scoring import mean_per_unit, wins
 
 REPORT = Path("reports/align")
 SPLIT = SplitConfig(selection=0.1, heldout=0.25)
-BACKBONE = SmallLlama(hidden=64, layers=2, heads=4, vocab_size=1024, max_positions=640)
+BACKBONE = SmallLlama(hidden=48, layers=2, heads=4, vocab_size=1024, max_positions=640)
 LANGUAGE = TrainConfig(epochs=1, batch_size=32, lr=3e-3)
 REWARDS = TrainConfig(epochs=2, batch_size=32, lr=1e-3, weight_decay=0.01)
 GAMMA = 0.9
@@ -314,22 +314,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/process_rewards"))
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {"data": {}, "cpu_s": 0.0}
-    for name, read in (("gsm8k", gsm8k), ("tutoring", tutoring)):
-        study = Study(name, read(), out)
-        forms = {"pairs": study.pairs}
-        if study.data.outcome is not None:
-            forms = {"values": study.values, "steps": study.classes, **forms}
-        plain = study.kept("plain", study.plain)
-        found = {form: study.kept(form, compute) for form, compute in forms.items()}
-        facts["cpu_s"] += plain["cpu_s"] + sum(f["cpu_s"] for f in found.values())
-        facts["data"][name] = {
-            "plain": plain["found"],
-            "forms": {form: f["found"] for form, f in found.items()},
-            "replies": {part: int((study.part_of_reply == part).sum()) for part in PARTS},
-            "tokens": len(study.table.responses.flat),
-        }
-    facts |= {
+    facts: dict[str, Any] = {
+        "data": {},
+        "cpu_s": 0.0,
         "backbone": BACKBONE.model_dump(mode="json"),
         "language_training": LANGUAGE.model_dump(mode="json"),
         "reward_training": REWARDS.model_dump(mode="json"),
@@ -338,6 +325,28 @@ def main() -> None:
         "versions": {n: version(n) for n in ("torch", "transformers", "numpy")},
         "platform": platform.platform(),
     }
+    for name, read in (("tutoring", tutoring), ("gsm8k", gsm8k)):
+        study = Study(name, read(), out)
+        forms = {"pairs": study.pairs}
+        if study.data.outcome is not None:
+            forms = {"values": study.values, "steps": study.classes, **forms}
+        plain = study.kept("plain", study.plain)
+        own = facts["data"][name] = {
+            "plain": plain["found"],
+            "forms": {},
+            "replies": {part: int((study.part_of_reply == part).sum()) for part in PARTS},
+            "tokens": len(study.table.responses.flat),
+        }
+        facts["cpu_s"] += plain["cpu_s"]
+        for form, compute in forms.items():
+            found = study.kept(form, compute)
+            own["forms"][form] = found["found"]
+            facts["cpu_s"] += found["cpu_s"]
+            write(facts)
+
+
+def write(facts: dict[str, Any]) -> None:
+    """The report of what is measured so far."""
     REPORT.mkdir(parents=True, exist_ok=True)
     (REPORT / "process_rewards.json").write_text(json.dumps(facts, indent=1) + "\n")
     (REPORT / "process_rewards.md").write_text(table(facts))
