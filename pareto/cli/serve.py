@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         )
 
     print(f"loading {args.folder}: {len(loaded)} policies", flush=True)
-    refuse_connections()
+    refuse_connections(args.host)
     serve(loaded, settings, started)
     print("stopped")
     return 0

@@ -13,6 +13,7 @@ from pareto.data.texts import Chat, Text
 from pareto.data.texts import Message as ChatMessage
 from pareto.errors import ParetoError
 from pareto.serve import wire
+from pareto.serve.lanes import WholeLane
 from pareto.serve.menu import Served
 from pareto.serve.refusal import Refusal
 from pareto.serve.replies import Replies
@@ -119,10 +120,15 @@ async def _served(request: Request, asked: Asked) -> Served:
 async def _replies(
     service: Service, served: Served, asked: Asked, prompts: Sequence[Text], n_top: int, wanted: int | None
 ) -> Replies:
-    weights = served.weights if served.lane.takes_weights else None
+    if isinstance(served.lane, WholeLane) and asked.logprobs not in (None, False):  # type: ignore[attr-defined]
+        raise Refusal(
+            400, f"method {served.lane.method!r} has no log-probabilities of its replies", param="logprobs"
+        )
     try:
-        encoded = await asyncio.to_thread(served.lane.policy.encode, prompts, weights)
-        replies = Replies(served, asked, encoded, n_top, wanted, service.settings.limits, service.metrics)
+        encoded = await asyncio.to_thread(served.lane.encode, prompts, served.weights)
+        replies = Replies(
+            served, asked, prompts, encoded, n_top, wanted, service.settings.limits, service.metrics
+        )
     except ParetoError as error:
         raise Refusal(400, str(error)) from error
     replies.submit(service.scheduler)
@@ -130,10 +136,10 @@ async def _replies(
 
 
 def _conversation(asked: ChatRequest, tokenizer: Any) -> Text:
-    """Messages as the model's chat template wants them; a single user message needs no template."""
-    if len(asked.messages) == 1 and asked.messages[0].role == "user":
-        return asked.messages[0].text
+    """Messages for the model's chat template; without one, a single user message is a plain prompt."""
     if not getattr(tokenizer, "chat_template", None):
+        if len(asked.messages) == 1 and asked.messages[0].role == "user":
+            return asked.messages[0].text
         raise Refusal(
             400,
             "this model has no chat template, so a conversation is one user message; got "

@@ -14,7 +14,7 @@ import numpy as np
 from pareto.errors import SimplexError, UsageError
 from pareto.models.text_policy import DecodablePolicy
 from pareto.policy_set import LOADERS, STEERERS, PolicyRecord, PolicySet
-from pareto.serve.lanes import Lane
+from pareto.serve.lanes import AnyLane, Lane, WholeLane
 from pareto.serve.settings import Settings
 from pareto.serve.wishes import Wish
 from pareto.steer.auto import OF_KIND, choose
@@ -37,7 +37,7 @@ class Served:
         why: why this method, in words.
     """
 
-    lane: Lane
+    lane: AnyLane
     weights: np.ndarray | None
     told: Mapping[str, float] | None
     record: PolicyRecord
@@ -58,7 +58,7 @@ class Served:
             "why": self.why,
             "shares": shares or {self.record.id: 1.0},
             "extrapolated": self.extrapolated or min(shares.values(), default=0.0) < 0,
-            "digest": self.lane.policy.digest[:16],
+            "digest": self.lane.digest[:16],
             "nearest_measured": {
                 "policy": self.record.id,
                 "weights": None if self.record.weights is None else dict(self.record.weights),
@@ -84,11 +84,11 @@ class Menu:
     def __init__(self, run: PolicySet, settings: Settings) -> None:
         self.run, self.settings = run, settings
         self._lock = threading.Lock()
-        self._lanes: dict[tuple[str, ...], Lane] = {}
-        self._loaded: OrderedDict[tuple[str, ...], Lane] = OrderedDict()
+        self._lanes: dict[tuple[str, ...], AnyLane] = {}
+        self._loaded: OrderedDict[tuple[str, ...], AnyLane] = OrderedDict()
         self._mixable: frozenset[str] | None = None
 
-    def lanes(self) -> list[Lane]:
+    def lanes(self) -> list[AnyLane]:
         """Everything that is loaded."""
         return [*self._lanes.values(), *self._loaded.values()]
 
@@ -170,7 +170,8 @@ class Menu:
             return Served(lane, own, named, record, distance, False, why)
         if own is not None and (kind := OF_KIND.get(record.kind)) is not None:
             known = inspect.signature(STEERERS.get(kind.method)).parameters
-            more = {"study_seed": record.seed} if "study_seed" in known else {}
+            several = len({r.seed for r in self.run if r.kind == record.kind}) > 1
+            more = {"study_seed": record.seed} if several and "study_seed" in known else {}
             lane = self._method_lane(kind.method, own, False, **more)
             return Served(lane, own if lane.takes_weights else None, named, record, distance, False, why)
         key = ("policy", record.id)
@@ -188,7 +189,7 @@ class Menu:
         given = weights if lane.takes_weights else None
         return Served(lane, given, self.run.objectives.named(weights), record, distance, outside, why)
 
-    def _method_lane(self, method: str, weights: np.ndarray, outside: bool, **more: Any) -> Lane:
+    def _method_lane(self, method: str, weights: np.ndarray, outside: bool, **more: Any) -> AnyLane:
         """The lane of a steering method; of one whose policies have weights of their own, the lane for these."""
         key = (method, str(outside), str(sorted(more.items())))
         if key in self._lanes:
@@ -210,14 +211,17 @@ class Menu:
             self._keep(own, lane)
         return lane
 
-    def _lane(self, policy: Any, takes_weights: bool, method: str) -> Lane:
+    def _lane(self, policy: Any, takes_weights: bool, method: str) -> AnyLane:
         if not isinstance(policy, DecodablePolicy):
-            raise UsageError(
-                f"what method {method!r} gives here is a {type(policy).__name__}, which writes no text token by token"
-            )
+            inner = getattr(policy, "policy", policy)
+            if not hasattr(policy, "generate") or not isinstance(inner, DecodablePolicy):
+                raise UsageError(
+                    f"what method {method!r} gives here is a {type(policy).__name__}, which writes no text"
+                )
+            return WholeLane(policy, takes_weights, method)
         return Lane(policy, takes_weights, self.settings.prefix_bytes, method)
 
-    def _keep(self, key: tuple[str, ...], lane: Lane) -> None:
+    def _keep(self, key: tuple[str, ...], lane: AnyLane) -> None:
         self._loaded[key] = lane
         while len(self._loaded) > self.settings.policies:
             self._loaded.popitem(last=False)  # requests in it keep it alive until they are done
@@ -254,7 +258,7 @@ class Menu:
 def _takes_weights(policy: Any, weights: np.ndarray) -> bool:
     """Whether a policy may be given other weights with every call."""
     if not isinstance(policy, DecodablePolicy):
-        return False
+        return hasattr(policy, "generate") and "weights" in inspect.signature(policy.generate).parameters
     try:
         policy.encode(["a"], weights)
     except UsageError:

@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, final
 
-from pareto.models.generate import Sampling, room_for
+from pareto.data.texts import Text
+from pareto.models.generate import Sampling
 from pareto.models.text_policy import Encoded
 from pareto.serve.menu import Served
 from pareto.serve.metrics import Metrics
@@ -53,7 +54,8 @@ class Replies:
     Args:
         served: what answers.
         asked: how it is asked.
-        encoded: [P] prompts, as the lane's policy encodes them under the weights.
+        prompts: [P] as they were asked.
+        encoded: [P] the same, as the lane's policy encodes them under the weights.
         n_top: likeliest tokens wanted beside each.
         reply_tokens: longest reply wanted.
         limits: of the server.
@@ -64,6 +66,7 @@ class Replies:
         self,
         served: Served,
         asked: Asked,
+        prompts: Sequence[Text],
         encoded: Encoded,
         n_top: int,
         reply_tokens: int | None,
@@ -86,7 +89,7 @@ class Replies:
                     code="context_length_exceeded",
                 )
             sampling = Sampling(
-                max_new_tokens=room_for(lane.model, prompt, reply_tokens or DEFAULT_REPLY_TOKENS),
+                max_new_tokens=lane.room(prompt, reply_tokens or DEFAULT_REPLY_TOKENS),
                 temperature=1.0 if asked.temperature is None else float(asked.temperature),
                 top_p=1.0 if asked.top_p is None else float(asked.top_p),
             )
@@ -94,7 +97,19 @@ class Replies:
                 row = None if rows is None else rows[p] + 0.0
                 deliver = self._to(len(self.tickets))
                 self.tickets.append(
-                    Ticket(lane, prompt, row, sampling, self.seed, copy, tuple(asked.stops), n_top, deliver)
+                    Ticket(
+                        lane,
+                        prompt,
+                        row,
+                        sampling,
+                        self.seed,
+                        copy,
+                        tuple(asked.stops),
+                        n_top,
+                        deliver,
+                        prompts[p],
+                        served.weights,
+                    )
                 )
 
     def submit(self, scheduler: Scheduler) -> None:

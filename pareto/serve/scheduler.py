@@ -14,7 +14,7 @@ from torch import Tensor
 from pareto.errors import MachineError
 from pareto.models.decoder import Decoder
 from pareto.models.generate import choose
-from pareto.serve.lanes import Lane
+from pareto.serve.lanes import AnyLane, Lane, WholeLane
 from pareto.serve.metrics import Metrics
 from pareto.serve.refusal import Refusal, busy, stopping
 from pareto.serve.ticket import Ticket
@@ -107,7 +107,7 @@ class Scheduler:
     def __init__(self, rows: int, queue: int, metrics: Metrics) -> None:
         self.rows, self.queue, self.metrics = rows, queue, metrics
         self._wake = threading.Condition()
-        self._lanes: list[Lane] = []
+        self._lanes: list[AnyLane] = []
         self._stopping = self._draining = False
         self._thread = threading.Thread(target=self._work, name="pareto scheduler", daemon=True)
 
@@ -173,9 +173,12 @@ class Scheduler:
                 self._lanes = [lane for lane in self._lanes if lane.waiting or lane.batches]
 
     @torch.inference_mode()
-    def _turn(self, lane: Lane) -> None:
+    def _turn(self, lane: AnyLane) -> None:
         """Admit who waits, then one step for everybody in the lane."""
         try:
+            if isinstance(lane, WholeLane):
+                self._whole(lane)
+                return
             self._admit(lane)
             batches = lane.batches if lane.per_row else lane.batches[:1]
             for batch in batches:
@@ -186,6 +189,19 @@ class Scheduler:
         except Exception as error:  # one lane's fault ends its replies, not the server
             log.exception("a lane of method %s failed", lane.method)
             _fail(lane, _told(error))
+
+    def _whole(self, lane: WholeLane) -> None:
+        """One reply of a lane that writes them whole."""
+        with self._wake:
+            ticket = lane.waiting.popleft() if lane.waiting else None
+        if ticket is not None and not ticket.left:
+            start = time.perf_counter()
+            try:
+                ticket.write()
+            except Exception as error:
+                log.exception("a policy of method %s failed", lane.method)
+                ticket.deliver(_told(error))
+            self.metrics.step(time.perf_counter() - start, 0)
 
     def _steps(self, batch: Batch, n: int) -> None:
         for _ in range(n):
@@ -236,7 +252,7 @@ def _top(logps: Tensor, n: int) -> tuple[tuple[int, float], ...]:
     return tuple(zip(best.indices.tolist(), best.values.tolist()))
 
 
-def _fail(lane: Lane, error: Exception) -> None:
+def _fail(lane: AnyLane, error: Exception) -> None:
     """End every reply of a lane."""
     tickets = [t for batch in lane.batches for t in batch.alive]
     lane.batches = []

@@ -49,7 +49,9 @@ def serve(run: PolicySet, settings: Settings, started: Callable[[str], Any] | No
         UsageError: settings that open the run to others.
         MachineError: the address cannot be listened on.
     """
-    server = make_server(Service(run, settings), started)
+    service = Service(run, settings)
+    server = make_server(service, started)
+    service.start()  # what cannot be served is said before anything listens
     try:
         server.run()
     except SystemExit as error:
@@ -128,18 +130,22 @@ class _Server(uvicorn.Server):
 _refusing = False
 
 
-def refuse_connections() -> None:
-    """From now on this process opens no connection to anywhere; a serving process has no need to.
+def refuse_connections(host: str) -> None:
+    """From now on this process opens no connection to anywhere and asks for no name but its own; it has no need to.
 
     An audit hook cannot be taken back, so this belongs to the process that serves and to no other.
+
+    Args:
+        host: what the server listens on.
     """
     global _refusing
     if _refusing:
         return
     _refusing = True
+    own = {host, *LOOPBACK, None}
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
+        if event == "socket.connect" or (event == "socket.getaddrinfo" and args[0] not in own):
             raise PermissionError(f"a serving process opens no connections ({event})")
 
     sys.addaudithook(hook)

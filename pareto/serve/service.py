@@ -41,7 +41,13 @@ class Service:
         return bool(len(self.run)) and all(record.kind == "agent" for record in self.run)
 
     def start(self) -> None:
-        """Load what is served by default and begin to answer."""
+        """Load what is served by default and begin to answer; once is enough.
+
+        Raises:
+            ParetoError: the default method or weights are none that the run can serve.
+        """
+        if self.ready:
+            return
         if not self.acts:
             self.menu.serve(self.menu.default())
             self.scheduler.start()

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pareto import rng
+from pareto.data.texts import Text
 from pareto.models.generate import Sampling, row_draws
 from pareto.models.streaming import GrowingText
-from pareto.serve.lanes import Lane
+from pareto.serve.lanes import AnyLane, WholeLane
 from pareto.serve.stops import StopStrings
 
 
@@ -45,11 +47,12 @@ class Ticket:
         copy: which of several replies to the same request.
         stops: stop strings.
         n_top: how many of the likeliest tokens are told beside each.
+        prompt, weights: as they were asked, for policies that write whole replies by their own ways.
         deliver: takes every `Told`, or the exception that ended the reply; called from the scheduler's thread.
         left: set by whoever asked when the reply is not wanted any more.
     """
 
-    lane: Lane
+    lane: AnyLane
     ids: list[int]
     coefficients: np.ndarray | None
     sampling: Sampling
@@ -58,6 +61,8 @@ class Ticket:
     stops: tuple[str, ...]
     n_top: int
     deliver: Callable[[Told | Exception], Any]
+    prompt: Text = ""
+    weights: np.ndarray | None = None
     left: bool = False
     _step: int = 0
     _draws: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -70,6 +75,16 @@ class Ticket:
         if not len(self._draws):
             self._draws = row_draws(self.ids, self.sampling.max_new_tokens, self.seed, self.copy)
         return float(self._draws[self._step])
+
+    def write(self) -> None:
+        """Let the lane's policy write the whole reply, and tell it."""
+        assert isinstance(self.lane, WholeLane)
+        seed = self.seed if not self.copy else rng.derive_seed("copy", self.seed, self.copy) % 2**31
+        text = self.lane.write(self.prompt, self.weights, self.sampling, seed)
+        n = len(self.lane.tokenizer(text, add_special_tokens=False)["input_ids"])
+        told = self._stops.add(text, last=True)
+        full = n >= self.sampling.max_new_tokens and not self._stops.hit
+        self.deliver(Told(told, -1, 0.0, (), "length" if full else "stop"))
 
     def take(self, token: int, logp: float, top: tuple[tuple[int, float], ...]) -> bool:
         """Count a token in and tell it; whether the reply is over."""

@@ -21,10 +21,15 @@ class Server:
     Args:
         port: on 127.0.0.1.
         process: the server's own.
+
+    Attributes:
+        model, names: what the run is called, and its objectives; for programs to fill in.
     """
 
     def __init__(self, port: int, process: subprocess.Popen[str]) -> None:
         self.port, self.process = port, process
+        self.model: str = ""
+        self.names: list[str] = []
         self._own = threading.local()
 
     def send(

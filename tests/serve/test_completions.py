@@ -248,3 +248,21 @@ def test_whole_models_are_mixed_one_vector_at_a_time(model_run):
             pool.map(lambda f: client.ask(PROMPT, max_tokens=20, pareto=f)["choices"][0]["text"], fields)
         )
     assert got == [said(policy, w, max_new_tokens=20)[0] for w in vectors]
+
+
+def test_a_chat_template_is_used_where_there_is_one(adapter_run, soup):
+    with serving(adapter_run) as client:
+        lane = client.service.menu.lanes()[0]
+        lane.tokenizer.chat_template = (
+            "{% for m in messages %}{{ m.role }} says {{ m.content }}. {% endfor %}it "
+        )
+        messages = [{"role": "system", "content": "sat"}, {"role": "user", "content": "the cat"}]
+        for some, prompt in (
+            (messages, "system says sat. user says the cat. it "),
+            (messages[1:], "user says the cat. it "),
+        ):
+            asked = {"model": "tiny", "messages": some, "max_tokens": 8, "seed": 1}
+            status, answer = client.post("/v1/chat/completions", asked)
+            assert status == 200
+            ids = lane.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            assert answer["usage"]["prompt_tokens"] in (len(ids), len(ids) + 1)
