@@ -176,7 +176,8 @@ class _Batch:
         states = self.states[self.rows.source[tokens]]
         if self.rows.beside is None:
             return states
-        return torch.cat([states, self.rows.beside[tokens].to(states)], dim=-1)
+        # The wider of the two dtypes: numbers between 0 and 1 would be rounded by half precision.
+        return torch.cat([states, self.rows.beside[tokens]], dim=-1)
 
     def _score(
         self, states: Tensor, chunk: slice, wanted: Mapping[str, object] | None = None

@@ -102,7 +102,7 @@ class ConditionedHead(nn.Module):
             if w.ndim == 2 and len(w) > 1:
                 w = w.view(len(w), *[1] * (hidden.ndim - 2), -1)
         inner = F.linear(hidden.to(self.a.dtype), self.a) * self.gate(w.to(self.a.dtype))
-        return self.original(hidden) + F.linear(inner, self.b)
+        return self.original(hidden.to(self.original.weight.dtype)) + F.linear(inner, self.b)
 
 
 def attach_conditioned(model: Any, config: ConditionedHeadConfig, m: int, *, seed: int) -> ConditionedHead:
@@ -243,7 +243,7 @@ def set_weights(head: ConditionedHead, weights: Sequence[float] | np.ndarray | T
     Raises:
         ShapeError: another shape.
     """
-    w = torch.as_tensor(weights).to(head.a.device, torch.float32)
+    w = torch.as_tensor(weights).to(head.a.device, head.a.dtype)
     if w.ndim not in (1, 2) or w.shape[-1] != head.gate.m:
         raise ShapeError(f"weights must be [{head.gate.m}] or [B, {head.gate.m}]; got {list(w.shape)}")
     head.weights = w

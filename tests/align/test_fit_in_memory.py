@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pareto.align import MODPO
+from pareto.align import MOD, MODPO, MODPOConditioned, Soup
 from pareto.core.loop import TrainConfig
 from pareto.errors import DataError
 from pareto.tasks.lab import Lab, language
@@ -53,6 +53,39 @@ def test_objects_in_policies_out(
     prompt = language.prompt_text(small_lab.world.prompts[0])
     assert len(policy.generate([prompt], max_new_tokens=4)) == 1
     assert np.isfinite(policy.logps([prompt], ["Good question."])).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds"),
+    [
+        (lambda training: MODPO(jobs="one", training=training), {"adapter"}),
+        (lambda training: MODPOConditioned(training=training), {"conditioned"}),
+        (lambda training: Soup(training=training), {"adapter"}),
+        (lambda training: MOD(training=training), {"adapter", "decoding"}),
+    ],
+    ids=["one job", "conditioned", "soup", "mod"],
+)
+def test_every_way_to_a_front_takes_objects(
+    make: Any,
+    kinds: set[str],
+    small_lab: Lab,
+    lab_reference: Path,
+    rows: list[dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    """From rows to a run folder whose policies load, speak and are steered."""
+    model, tokenizer = small_lab.load_reference(lab_reference, "cpu", "float32")
+    weights = [{"brief": 1.0, "warm": 0.0}, {"brief": 0.25, "warm": 0.75}]
+    method = make(TrainConfig(steps=2, batch_size=8, lr=1e-2))
+    run = method.fit(model, tokenizer, rows, weights=weights, out=tmp_path / "run")
+    assert run.weights.tolist() == [[1.0, 0.0], [0.25, 0.75]]
+    assert {r.kind for r in run} == kinds
+    prompt = language.prompt_text(small_lab.world.prompts[0])
+    policies = [run.policy(0), run.policy(1), run.steer({"brief": 0.25, "warm": 0.75})]
+    logps = [policy.logps([prompt], ["Good question."])[0] for policy in policies]
+    assert logps[1] == pytest.approx(logps[2], abs=1e-4)
+    assert logps[0] != logps[1]
+    assert all(len(policy.generate([prompt], max_new_tokens=4)) == 1 for policy in policies)
 
 
 def test_one_data_set_per_objective(
