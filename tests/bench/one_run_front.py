@@ -31,14 +31,15 @@ from pareto.align import MODPO, MODPOConditioned
 from pareto.cells import FitContext
 from pareto.core.loop import TrainConfig
 from pareto.models.adapters import FullFineTuning, load_policy
-from pareto.models.conditioned import ConditionedHeadConfig
 from pareto.models.heads import base_of
 from pareto.state import atomic
 from pareto.tasks.lab import Lab, exact, language
 
 REPORT = Path("reports/align")
 OBJECTIVES = ("helpful", "brief", "harmless")
-BETA, BATCH, STEPS = 1.0, 128, 300
+BETA, STEPS = 1.0, 300
+BATCH = {"modpo": 128, "modpo_conditioned": 64}
+"""Pairs a step; the conditioned run averages over several weight vectors of each pair already."""
 COMMON = {"beta": BETA, "mass_anchor": 0.1, "adapter": FullFineTuning()}
 ALL = {
     2: [(i / 22, 1 - i / 22) for i in range(1, 22)],
@@ -86,7 +87,9 @@ class Bench:
     def train(self, method: Any, weights: Any, seed: int, steps: int) -> dict[str, Any]:
         """Train the last cell of a plan, and before it those it needs; folders and cost of each."""
         done: dict[str, Path] = {}
-        own = method.model_copy(update={"training": TrainConfig(steps=steps, batch_size=BATCH, lr=2e-3)})
+        own = method.model_copy(
+            update={"training": TrainConfig(steps=steps, batch_size=BATCH[method.name], lr=2e-3)}
+        )
         cells = own.plan(self.lab, [] if weights is None else [self.lab.objectives.named(weights)], [seed])
         done[cells[0].id] = self.reference
         for cell in cells[1:]:
@@ -199,8 +202,7 @@ class Bench:
 
     def conditioned(self, margins: str, seed: int, steps: int, **more: Any) -> dict[str, Any]:
         """One conditioned policy at all weights."""
-        head = ConditionedHeadConfig(r=32)
-        method = MODPOConditioned(margins=margins, views=1, head=head, **{**COMMON, **more})
+        method = MODPOConditioned(margins=margins, views=1, **{**COMMON, **more})
         tag = "".join(f"/{k}={v}" for k, v in sorted(more.items()))
 
         def make() -> dict[str, Any]:
@@ -219,10 +221,10 @@ def noting(marks: list[float]) -> Any:
     return lambda step, total, figures: marks.append(time.process_time())
 
 
-ONE = 375
-"""Steps of the conditioned run that cost 1.5 times as much CPU time as a separate run of `STEPS`."""
-TOTAL = {("implicit", 2): 1740, ("explicit", 2): 1240, ("implicit", 3): 2220, ("explicit", 3): 1480}
-"""Steps at the separate runs' total cost, margins included."""
+ONE = 750
+"""Steps of the conditioned run that sees 1.25 times the tokens of a separate run of `STEPS`; 900 would be 1.5 times."""
+TOTAL = {("implicit", 2): 4200, ("explicit", 2): 3000, ("implicit", 3): 5400, ("explicit", 3): 3600}
+"""Steps at the separate runs' total tokens, margins included."""
 
 
 def main() -> None:
@@ -289,6 +291,7 @@ def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "cpu_s": float(np.mean(np.add(own, extra))),
                 "cpu_one_s": float(np.mean(per)),
                 "tokens": float(np.mean(tokens)),
+                "tokens_one": float(np.mean([c["tokens"] for r in runs for c in r["cost"]])),
                 "kl_few": float(np.mean([mean(p, "kl_to_exact") for p in few])),
                 "kl_few_by_seed": [mean(p, "kl_to_exact") for p in few],
                 "kl_all": float(np.mean([mean(p, "kl_to_exact") for p in every]))
@@ -313,13 +316,13 @@ def write(results: Mapping[str, Any]) -> None:
         "# A whole front from one run, against separate runs",
         "",
         "Lab seed 0 (96 prompts, 1,024 replies each, enumerated), full fine-tuning, beta 1, mass anchor 0.1, batches of "
-        f"{BATCH} pairs, learning rate 2e-3. Separate: MODPO, {STEPS} steps a policy, at 5 (m = 2) or 6 (m = 3) weight "
-        "vectors. Conditioned: one `modpo_conditioned` run, measured at 21 (m = 2) or 28 (m = 3) weight vectors off the "
-        "corners, none seen in training, and at those of the separate runs. Cost is CPU time of the training loops, in units "
+        f"{BATCH['modpo']} pairs (conditioned: {BATCH['modpo_conditioned']}), learning rate 2e-3. Separate: MODPO, {STEPS} steps "
+        "a policy, at 5 (m = 2) or 6 (m = 3) weight vectors. Conditioned: one `modpo_conditioned` run, measured at 21 (m = 2) or 28 (m = 3) weight vectors off the "
+        "corners, none seen in training, and at those of the separate runs. Cost is tokens trained and CPU time of the training loops, in units "
         "of one separate run; corner policies that serve as margins are in the separate runs' cost. KL is the mean over "
         "policies of KL(pi || pi*) in nats on the prompts trained on; hypervolume from (-4, ..., -4).",
         "",
-        "| m | margins | way | steps | seeds | cost, runs | tokens, M | KL, all weights | KL, separate runs' weights | "
+        "| m | margins | way | steps | seeds | tokens, runs | CPU time, runs | KL, all weights | KL, separate runs' weights | "
         "optimality | held-out | KL to reference | hypervolume, all | at separate runs' weights |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -329,9 +332,11 @@ def write(results: Mapping[str, Any]) -> None:
 
     for r in table:
         unit = base.get((r["m"], r["margins"]))
-        cost = r["cpu_s"] / unit["cpu_one_s"] if unit else float("nan")
+        cost, tokens = (
+            (r["cpu_s"] / unit["cpu_one_s"], r["tokens"] / unit["tokens_one"]) if unit else (0.0, 0.0)
+        )
         lines.append(
-            f"| {r['m']} | {r['margins']} | {r['way']} | {r['steps']} | {r['seeds']} | {cost:.2f} | {r['tokens'] / 1e6:.2f} "
+            f"| {r['m']} | {r['margins']} | {r['way']} | {r['steps']} | {r['seeds']} | {tokens:.2f} | {cost:.2f} "
             f"| {shown(r['kl_all'], '.3f')} | {r['kl_few']:.3f} | {r['optimality']:.3f} | {r['optimality_heldout']:.3f} "
             f"| {r['kl']:.2f} | {shown(r['volume_all'], '.2f')} | {r['volume_few']:.2f} |"
         )
@@ -352,10 +357,11 @@ def reading(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> 
     for (m, margins), unit in base.items():
         for r in table:
             if (r["m"], r["margins"], r["way"]) == (m, margins, "conditioned"):
-                cost = r["cpu_s"] / unit["cpu_one_s"]
+                tokens, cost = r["tokens"] / unit["tokens_one"], r["cpu_s"] / unit["cpu_one_s"]
                 found.append(
-                    f"- m = {m}, {margins} margins: one run at {cost:.2f} times the cost of one separate run (all of those: "
-                    f"{unit['cpu_s'] / unit['cpu_one_s']:.2f}) has {r['kl_all'] / unit['kl_few']:.2f} times their mean KL over "
+                    f"- m = {m}, {margins} margins, {r['steps']} steps: one run with {tokens:.2f} times the tokens and {cost:.2f} "
+                    f"times the CPU time of one separate run (all of those: {unit['tokens'] / unit['tokens_one']:.1f} and "
+                    f"{unit['cpu_s'] / unit['cpu_one_s']:.1f}) has {r['kl_all'] / unit['kl_few']:.2f} times their mean KL over "
                     f"all weights, {r['kl_few'] / unit['kl_few']:.2f} times at theirs, and {r['volume_all'] / unit['volume_few']:.3f} "
                     f"times their hypervolume ({r['volume_few'] / unit['volume_few']:.3f} with policies at their weights only)."
                 )
