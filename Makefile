@@ -28,6 +28,7 @@ bench-front: $(VENV)/.tested
 bench-core: $(VENV)/.tested
 	$(INSTALL) -e '.[bench]'
 	$(BIN)/python tests/bench/bench_core.py
+	$(BIN)/python tests/bench/bench_core_rounding.py
 	$(BIN)/python tests/bench/bench_tokens.py
 
 # One folder under reports/ is one study: its config is run again (or resumed), what is committed of it is written anew.

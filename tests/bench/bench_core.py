@@ -152,9 +152,10 @@ def matmul_counter():
 class Probe:
     """Time, memory, products, losses and the first gradient of one program's steps."""
 
-    def __init__(self, model, device, gradient_file):
+    def __init__(self, model, device, gradient_file, passes=1):
         self.model, self.device, self.gradient_file = model, device, gradient_file
-        self.wall, self.cpu, self.losses, self.products = [], [], [], None
+        self.passes, self.calls = passes, 0
+        self.wall, self.cpu, self.losses, self.products = [], [], [], 0
         self.start_mb = self.peak_mb = 0.0
 
     def begin(self):
@@ -180,16 +181,17 @@ class Probe:
         self.cpu.append(time.process_time())
 
     def first(self, step):
-        """Wrap forward and backward of one step: the first call is counted and its gradient kept."""
+        """Wrap forward and backward: the passes of the first step are counted and the gradient after them kept."""
         import torch
 
         def wrapped(*args, **kwargs):
-            if self.products is not None:
+            self.calls += 1
+            if self.calls > self.passes:
                 return step(*args, **kwargs)
             with matmul_counter() as counter:
                 result = step(*args, **kwargs)
-            self.products = counter.get_total_flops()
-            if self.gradient_file is not None:
+            self.products += counter.get_total_flops()
+            if self.gradient_file is not None and self.calls == self.passes:
                 parts = {n: p.grad for n, p in sorted(trainable(self.model).items())}
                 np.save(
                     self.gradient_file, torch.cat([g.flatten() for g in parts.values()]).float().cpu().numpy()
@@ -240,7 +242,7 @@ def tokens_of(rig, batches):
     return float(np.sum(whole) / len(batches[WARM:]))
 
 
-def run_pareto(rig, device, n_steps, gradient_file, *, sort, packed):
+def run_pareto(rig, device, n_steps, gradient_file, *, sort, packed, micro=BATCH):
     import torch
     import torch.nn.functional as F
 
@@ -267,14 +269,20 @@ def run_pareto(rig, device, n_steps, gradient_file, *, sort, packed):
         ratio = scored.logps - reference[scored.index]
         return -F.logsigmoid(BETA * (ratio[:, 0] - ratio[:, 1])), {}
 
-    probe = Probe(model, device, gradient_file)
+    probe = Probe(model, device, gradient_file, BATCH // micro)
 
     def log(figures):
         probe.losses.append(figures["loss"])
         probe.tick()
 
     config = TrainConfig(
-        steps=n_steps, batch_size=BATCH, lr=RATE, warmup=0.0, schedule="constant", log_every=1
+        steps=n_steps,
+        batch_size=BATCH,
+        accumulation=BATCH // micro,
+        lr=RATE,
+        warmup=0.0,
+        schedule="constant",
+        log_every=1,
     )
     loop.backward = probe.first(loop.backward)
     loop.pack = partial(loop.pack, share_rows=packed)
@@ -301,7 +309,7 @@ def word_tokenizer(vocab):
     )
 
 
-def run_trl(rig, device, n_steps, gradient_file, *, compact, order):
+def run_trl(rig, device, n_steps, gradient_file, *, compact, order, micro=BATCH):
     from datasets import Dataset, disable_progress_bars
     from transformers import TrainerCallback
     from transformers.trainer_callback import PrinterCallback
@@ -335,7 +343,8 @@ def run_trl(rig, device, n_steps, gradient_file, *, compact, order):
     with tempfile.TemporaryDirectory() as folder:
         config = DPOConfig(
             output_dir=folder,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=micro,
+            gradient_accumulation_steps=BATCH // micro,
             max_steps=n_steps,
             beta=BETA,
             learning_rate=RATE,
@@ -370,7 +379,7 @@ def run_trl(rig, device, n_steps, gradient_file, *, compact, order):
                 raise SystemExit(f"TRL made other token ids of {key}")
         if rig.get("lora"):
             same_adapter(trainer.model)
-        probe = Probe(trainer.model, device, gradient_file)
+        probe = Probe(trainer.model, device, gradient_file, BATCH // micro)
 
         class Ticks(TrainerCallback):
             def on_step_end(self, *args, **kwargs):
@@ -388,6 +397,7 @@ def run_trl(rig, device, n_steps, gradient_file, *, compact, order):
         trainer.training_step = noted
         probe.begin()
         trainer.train()
+        probe.losses = np.reshape(probe.losses, (n_steps, -1)).sum(1).tolist()  # each pass has its share
         return probe.result(tokens_of(rig, order))
 
 

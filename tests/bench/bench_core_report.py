@@ -173,6 +173,15 @@ def machine():
     }
 
 
+def machine_line(where):
+    """What `machine` found, in one sentence."""
+    versions = ", ".join(f"{n} {v}" for n, v in where["versions"].items())
+    return (
+        f"{where['processor']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {versions}; "
+        f"{where['threads']} threads."
+    )
+
+
 def checked(rigs):
     """The targets as rows of bench.json."""
     rows = []
@@ -262,14 +271,12 @@ def page(facts):
     counts = sorted({row["repeats"] for rig in facts["cpu"].values() for row in rig["programs"].values()})
     repeats = " or ".join(map(str, counts))
     low, high = min(got, default=0.0), max(got, default=0.0)
-    versions = ", ".join(f"{n} {v}" for n, v in where["versions"].items())
     lines = [
         "# DPO training steps beside TRL",
         "",
         "Written by `python tests/bench/bench_core.py`; no figure is edited by hand.",
         "",
-        f"{where['processor']}, {where['cores']} cores, {where['platform']}, Python {where['python']}, {versions}; "
-        f"{where['threads']} threads.",
+        machine_line(where),
         "",
         f"Llama of 4 layers, hidden 256, 4 heads, feed-forward 1,024, untied; float32; {facts['batch']} pairs a step, prompts of "
         "128 and responses of 64 tokens unless said otherwise; fused AdamW at 1e-3, clipping at 1. Both programs start from the "
@@ -303,6 +310,8 @@ def page(facts):
         "## Numbers against TRL (response positions only)",
         "",
         *agreement_table(facts["cpu"]),
+        "",
+        "What of this is rounding, and of which program, is told beside other seeds in [rounding.md](rounding.md).",
         "",
         "## GPU",
         "",
