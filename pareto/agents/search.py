@@ -201,7 +201,7 @@ class Search:
         plan = extension.plan(self._known())
         if plan is None:
             return
-        cost = len(plan.starts) * self.config.round_ppo.envs * self.config.round_ppo.steps
+        cost = len(plan.starts) * (self.config.round_ppo.envs * self.config.round_ppo.steps + self._offered)
         left = self.config.total_steps - self.ledger.total - self._reserve
         iterations = min(self.config.round_iterations, left // cost)
         if iterations < min(self.config.round_iterations, 5):
@@ -211,6 +211,13 @@ class Search:
         assert self.archive.policies is not None
         self.learning = self._round(plan, self.archive.policies.rows(plan.starts))
         self.planned = int(iterations)
+
+    @property
+    def _offered(self) -> int:
+        """Steps per policy and iteration that offering fresh episodes may take."""
+        if self.config.offer == "training":
+            return 0
+        return -(-self.config.episodes * (self.config.max_episode_steps or 0) // self.config.offer_every)
 
     @property
     def _reserve(self) -> int:

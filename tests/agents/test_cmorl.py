@@ -79,12 +79,13 @@ def test_a_killed_search_goes_on_where_it_was(extension, offer, tmp_path, monkey
     assert broken.content["provenance"]["content_sha256"] == whole.content["provenance"]["content_sha256"]
 
 
-def test_every_step_of_the_environment_is_in_the_ledger(tmp_path, monkeypatch):
+@pytest.mark.parametrize("offer", ["training", "episodes"])
+def test_every_step_of_the_environment_is_in_the_ledger(offer, tmp_path, monkeypatch):
     from pareto.tasks.env.copies import Batched
 
     taken, real = [], Batched.end_step
     monkeypatch.setattr(Batched, "end_step", lambda self: (taken.append(self.copies), real(self))[1])
-    config = study(BARRIER)
+    config = study(BARRIER, offer=offer, actions="sample", z=0.0)
     cell = config.method.plan(
         config.task, [{"treasure": 1.0, "time": 0.0}, {"treasure": 0.0, "time": 1.0}], (0,)
     )[0]

@@ -9,6 +9,7 @@ episodes. Writes agents.json and agents.md; nothing there is edited by hand.
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,20 @@ def seed_rows(run: PolicySet, ref_point: np.ndarray) -> list[dict[str, Any]]:
                 "ci95": None if interval is None else [interval.low, interval.high],
                 "with_mixtures": float(hypervolume_with_mixtures(values, ref_point)),
                 "chosen_by": optimistic,
+                "reached_after_steps": reached(run, own[0].id),
             }
         )
     return rows
+
+
+def reached(run: PolicySet, policy_id: str) -> int | None:
+    """Steps after which a job's own estimate first came within 1e-6 of its last; None where it kept no such log."""
+    log = run.folder / "metrics" / f"{policy_id.rpartition('-')[0]}.jsonl"
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    known = [(row["env_steps"], row["hypervolume"]) for row in rows if row.get("hypervolume") is not None]
+    if not known:
+        return None
+    return int(next(steps for steps, figure in known if figure >= known[-1][1] * (1 - 1e-6)))
 
 
 def study(folder: str) -> dict[str, Any]:
@@ -154,6 +166,11 @@ def page(studies: list[dict[str, Any]]) -> str:
             "",
             f"Exact, by dynamic programming over deterministic policies: {first['exact_hypervolume']:.3f}.",
         ]
+    lines += ["", "Steps after which a seed's own estimate of its hypervolume rose no more:", ""]
+    for s in studies:
+        after = [f"{r['seed']}: {r['reached_after_steps']:,}" for r in s["seeds"] if r["reached_after_steps"]]
+        if after:
+            lines.append(f"- {s['study']}: {'; '.join(after)}")
     lines += ["", "Intervals of the hypervolume over episodes, seed by seed:", ""]
     for s in studies:
         known = [f"{r['seed']}: {r['ci95'][0]:.2f} to {r['ci95'][1]:.2f}" for r in s["seeds"] if r["ci95"]]
