@@ -17,11 +17,13 @@ import numpy as np
 
 from pareto import rng
 from pareto.front import (
+    expected_utility,
     hypervolume,
     hypervolume_interval,
     hypervolume_with_mixtures,
     interquartile_mean,
     seed_interval,
+    sparsity,
 )
 from pareto.policy_set import PolicySet, load
 from pareto.state import atomic
@@ -76,6 +78,8 @@ def seed_rows(run: PolicySet, ref_point: np.ndarray) -> list[dict[str, Any]]:
                 "policies": len(own),
                 "hypervolume": float(hypervolume(values, ref_point)),
                 "ci95": None if interval is None else [interval.low, interval.high],
+                "expected_utility": float(expected_utility(values)),
+                "sparsity": float(sparsity(values)),
                 "with_mixtures": float(hypervolume_with_mixtures(values, ref_point)),
                 "chosen_by": optimistic,
                 "reached_after_steps": reached(run, own[0].id),
@@ -171,6 +175,15 @@ def page(studies: list[dict[str, Any]]) -> str:
         after = [f"{r['seed']}: {r['reached_after_steps']:,}" for r in s["seeds"] if r["reached_after_steps"]]
         if after:
             lines.append(f"- {s['study']}: {'; '.join(after)}")
+    lines += [
+        "",
+        "Expected utility (weights uniform on the simplex, larger is better) and sparsity (no measure of quality: one policy "
+        "alone has 0), means over seeds:",
+        "",
+    ]
+    for s in studies:
+        both = [float(np.mean([row[k] for row in s["seeds"]])) for k in ("expected_utility", "sparsity")]
+        lines.append(f"- {s['study']}: {both[0]:.4g} and {both[1]:.4g}")
     lines += ["", "Intervals of the hypervolume over episodes, seed by seed:", ""]
     for s in studies:
         known = [f"{r['seed']}: {r['ci95'][0]:.2f} to {r['ci95'][1]:.2f}" for r in s["seeds"] if r["ci95"]]
