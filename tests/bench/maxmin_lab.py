@@ -94,12 +94,13 @@ def find(groups: int, m: int, users: int, seed: int, assignment: str) -> dict[st
     draws = Draws(
         np.repeat(np.arange(len(prompts)), len(lab.world.responses)), reference[prompts].reshape(-1)
     )
-    played = max_min(all_rewards @ own.heads.T, draws, BETA)
-    total = (all_rewards @ own.heads.T @ played.weights).reshape(len(prompts), -1)
-    figures = group_figures(
-        lab.world, prompts, exact.tilt(reference[prompts], total / BETA), reference[prompts]
-    )
-    return row | standing(figures, game.utilities)
+    tastes = own.heads / np.abs(own.heads).sum(axis=1, keepdims=True)
+    for name, heads in (("tastes", tastes), ("levels", own.heads)):
+        played = max_min(all_rewards @ heads.T, draws, BETA)
+        total = (all_rewards @ heads.T @ played.weights).reshape(len(prompts), -1)
+        logps = exact.tilt(reference[prompts], total / BETA)
+        row[name] = standing(group_figures(lab.world, prompts, logps, reference[prompts]), game.utilities)
+    return row
 
 
 def standing(figures: dict[str, dict[str, Any]], promised: np.ndarray) -> dict[str, Any]:
@@ -247,15 +248,17 @@ def _found_lines(rows: list[dict[str, Any]]) -> list[str]:
         "",
         "Users of the first group are ten times as many as of any other; 20 choices each, drawn by Bradley-Terry. `best possible` "
         "assigns with the true rewards and shares. `worst group` is what the worst-off group gains over the reference under the "
-        "policy of the game that was found, as a share of what the exact game on the true groups gives; both enumerated, beta 1.",
+        "policy of the game that was found, as a share of what the exact game on the true groups gives; both enumerated, beta 1. "
+        "With calibration `tastes` all groups are taken to choose equally sharply, as they do; with `levels` each group's own "
+        "unit is kept, of which the few choices of a small group tell little.",
         "",
-        "| groups | objectives | seed | assignment | found | accuracy | best possible | worst group | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| groups | objectives | seed | assignment | found | accuracy | best possible | worst group, tastes | levels | CPU s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
         lines.append(
             f"| {r['groups']} | {r['objectives']} | {r['seed']} | {r['assignment']} | {r['found']} | {r['accuracy']:.4f} | "
-            f"{r['bayes']:.4f} | {r['worst_of_exact']:.4f} | {r['cpu_s']:.1f} |"
+            f"{r['bayes']:.4f} | {r['tastes']['worst_of_exact']:.4f} | {r['levels']['worst_of_exact']:.4f} | {r['cpu_s']:.1f} |"
         )
     return [*lines, ""]
 
