@@ -30,8 +30,8 @@ from pareto.tasks.env import EnvTask
 STEPS = {"pcn": (1, 1500), "morl_d": (300, 1200), "envelope_library": (60, 200), "gpi_ls": (40, 120)}
 """Environment steps of a short and of a long training of each learner; what the longer one took more is its pace."""
 
-LONG = {("pcn", "minecart-v0"): (1, 6000)}
-"""Where other lengths are needed: ten episodes of minecart, between which pcn learns, are thousands of steps."""
+LONG = {("pcn", "minecart-v0"): (3000, 11_000)}
+"""Where other lengths are needed: ten episodes of minecart, between which pcn learns, are thousands of steps at first."""
 
 PLACES = {
     "minecart-v0": (0.98, (-1.0, -1.0, -200.0), 90_000),
