@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -124,15 +123,16 @@ class MODPO(Config):
             return sample_pairs(task, cell, context, self.from_rewards)
         reference = Reference(task, context.needs["reference"], context)
         w = task.objectives.vector(cell.weights)
-        member = self._member(reference, w, lambda j: stored_rewards(context.needs, task.objectives.names[j]))
-        _, chosen, rejected = reference.pairs.decided(task.objectives.names[member.trained])
+        names, needs = task.objectives.names, context.needs
+        member = self._member(reference, w, lambda j: implicit_rewards(needs[f"margin:{names[j]}"]))
+        _, chosen, rejected = reference.pairs.decided(names[member.trained])
         examples = np.column_stack([chosen, rejected])
         gap = None
         if (margin := member.margin) is not None:
             examples = examples[np.isfinite(margin[examples]).all(axis=1)]
             if not len(examples):
                 raise NumericsError(
-                    f"no pair of objective {task.objectives.names[member.trained]!r} has a finite margin on both responses"
+                    f"no pair of objective {names[member.trained]!r} has a finite margin on both responses"
                 )
             gap = device_tensor(margin[examples[:, 0]] - margin[examples[:, 1]], context.device)
         ref_logps = device_tensor(reference.logps[examples], context.device)
@@ -209,7 +209,16 @@ class MODPO(Config):
         return FITTERS.get("text")(self, model, tokenizer, rows, **options)
 
     def restarted(self, cell: Cell, start: str | None, share: float) -> Cell:
-        """The same cell with a share of the steps, from another policy's parameters (`None`: from the reference)."""
+        """The same cell with a share of the steps, from another policy's parameters (`None`: from the reference).
+
+        Raises:
+            ConfigError: a front in one job, whose policies have no cells of their own.
+        """
+        if "front" in cell.spec:
+            raise ConfigError(
+                "weights.warm_start and weights.early start single policies anew, which a front in one job has none of; set "
+                "jobs: each, or leave them out"
+            )
         return restarted(cell, start, share)
 
     def margin_of(self, objective: str) -> Margin:
@@ -287,8 +296,3 @@ class MODPO(Config):
             advantage = advantages(known, pairs.table.prompt_of, np.concatenate([pairs.a, pairs.b]))
             return Member(w, scheduled_beta(self.strength, self.beta, w[read], advantage), margin)
         return Member(w, scheduled_beta(self.strength, self.beta, w), margin)
-
-
-def stored_rewards(needs: Mapping[str, Path], objective: str) -> np.ndarray:
-    """[n_responses] implicit rewards of the corner that a cell needs as the margin of an objective."""
-    return implicit_rewards(needs[f"margin:{objective}"])

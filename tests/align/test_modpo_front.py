@@ -22,7 +22,7 @@ from pareto.core.objective import Objective
 from pareto.core.packing import pack
 from pareto.core.step import backward
 from pareto.data.pairs import PreferencePairs, Ragged, ResponseTable
-from pareto.errors import NumericsError
+from pareto.errors import ConfigError, NumericsError
 from pareto.models.adapter_bank import AdapterBank
 from pareto.models.adapters import FullFineTuning, LoRA, attach
 from pareto.models.lora_factors import read_factors
@@ -186,6 +186,12 @@ def test_one_job_wants_adapters():
         method(jobs="one", adapter=FullFineTuning())
     with pytest.raises(ValueError, match="ddp, not fsdp2"):
         method(jobs="one", training=TrainConfig(parallel="fsdp2"))
+
+
+def test_a_front_is_not_started_anew_in_part(small_lab: Lab):
+    cell = method(jobs="one").plan(small_lab, FRONT, [0])[1]
+    with pytest.raises(ConfigError, match="jobs: each"):
+        method(jobs="one").restarted(cell, None, 0.5)
 
 
 def test_a_finished_part_is_not_trained_again(small_lab: Lab, lab_reference: Path, tmp_path: Path):
