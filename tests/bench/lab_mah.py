@@ -62,10 +62,15 @@ def measure(name: str, out: Path) -> dict[str, Any]:
         ref_logps = z["ref_logps"]
     rewards = lab.world.rewards()
     kl, optimality, taus = [], {"selection": [], "heldout": []}, {"selection": [], "heldout": []}
+    seen: dict[tuple[float, ...], np.ndarray] = {}
     for j, weights in enumerate(lines_of(m)):
         values: dict[str, list[np.ndarray]] = {"selection": [], "heldout": []}
         for w in weights:
-            logps, _ = lab.enumerate(mix_heads(backbone, heads, w), np.arange(lab.prompts), tokenizer)
+            key = tuple(np.round(w, 9).tolist())  # lines cross, and of two objectives they are one line
+            if key not in seen:
+                mixed = mix_heads(backbone, heads, w)
+                seen[key] = lab.enumerate(mixed, np.arange(lab.prompts), tokenizer)[0]
+            logps = seen[key]
             for split in values:
                 p = lab.world.split(split)
                 standing = exact.standing(logps[p], ref_logps[p], rewards[:, p], w, beta)
