@@ -92,6 +92,7 @@ const ask = async (pane, signal) => {
 };
 
 const together = async (some) => {
+  for (const pane of some) clearTimeout(pane.timer); // what a dial still waited for is asked now
   if (running) running.abort();
   const own = (running = new AbortController());
   trouble("");

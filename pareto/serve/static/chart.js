@@ -19,7 +19,7 @@ export const chart = (host, says, front, choose) => {
     for (const kind of ["focus", "pointerenter"]) node.addEventListener(kind, () => tell(policy));
     return node;
   };
-  says.textContent = "Filled points are on the front. Choose one to set the dial to its weights.";
+  says.textContent = `Filled points are on the front. Choose one to ${front.kind === "agent" ? "watch it" : "set the dial to its weights"}.`;
   const scale = names.map((_, k) => {
     const exact = names.length === 2 ? (front.exact_front || []).map((row) => row[k]) : [];
     const all = [...front.policies.map((p) => valuesOf(p)[k]), ...exact];

@@ -67,6 +67,6 @@ const lines = (steps, names) => {
     svg("path", { class: "axis", d: "M40 10V130H440" }),
     [low, high].map((v) => svg("text", { class: "tick", x: 36, y: y(v) + 4, "text-anchor": "end" }, short(v))),
     sums.map((row, k) => svg("polyline", { fill: "none", "stroke-width": 2, stroke: colours[k % 4], points: row.map((v, i) => `${x(i)},${y(v)}`).join(" ") })),
-    names.map((n, k) => svg("text", { class: "tick", x: 46 + k * 100, y: 146, fill: colours[k % 4] }, n)),
+    names.map((n, k) => svg("text", { class: "line-name", x: 46 + k * 100, y: 146, fill: colours[k % 4] }, n)),
     svg("path", { class: "axis cursor", d: "M0 10V130" }));
 };
