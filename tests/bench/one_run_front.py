@@ -320,7 +320,10 @@ def write(results: Mapping[str, Any]) -> None:
         "a policy, at 5 (m = 2) or 6 (m = 3) weight vectors. Conditioned: one `modpo_conditioned` run, measured at 21 (m = 2) or 28 (m = 3) weight vectors off the "
         "corners, none seen in training, and at those of the separate runs. Cost is tokens trained and CPU time of the training loops, in units "
         "of one separate run; corner policies that serve as margins are in the separate runs' cost. KL is the mean over "
-        "policies of KL(pi || pi*) in nats on the prompts trained on; hypervolume from (-4, ..., -4).",
+        "policies of KL(pi || pi*) in nats on the prompts trained on; hypervolume from (-4, ..., -4). Implicit: both read labels "
+        "alone, all of them or those of one objective. Explicit: MODPO reads the labels of one objective and the rewards of the "
+        "others, the conditioned run the rewards of all and no label, so that it has no noise of labels to average out. Policies "
+        "at more weights have more hypervolume, and so have policies further from the reference.",
         "",
         "| m | margins | way | steps | seeds | tokens, runs | CPU time, runs | KL, all weights | KL, separate runs' weights | "
         "optimality | held-out | KL to reference | hypervolume, all | at separate runs' weights |",
