@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 INSTALL = $(BIN)/python -m pip install -qq --no-compile --no-input --disable-pip-version-check -c constraints.txt
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test check bench-front bench-core reports clean
+.PHONY: demo test check bench-front bench-core reports soak clean
 
 demo: $(VENV)/.installed
 	$(BIN)/pareto sweep configs/demo.yaml --out runs/demo
@@ -38,6 +38,10 @@ reports: $(VENV)/.installed
 		$(BIN)/pareto sweep $$folder/config.yaml --out runs/$$name && \
 		$(BIN)/pareto report runs/$$name --publish $$folder || exit 1; done
 
+# Sweeps killed at random instants, until there were 200 kills; goes on where it was stopped.
+soak: $(VENV)/.tested
+	$(BIN)/python tests/soak/soak.py
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -53,5 +57,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the package and what its tests need (minutes where torch has to be downloaded)"
-	@$(INSTALL) -e '.[adaptive,interactive,mo-gymnasium,onnx,parquet,test]'
+	@$(INSTALL) -e '.[adaptive,interactive,mo-gymnasium,onnx,parquet,ray,test]'
 	@touch $@ $(VENV)/.installed

@@ -113,15 +113,18 @@ class ScoreConfig(Config):
 
 
 class EngineConfig(Config):
-    """Where cells run. `kind`, `workers`, `max_attempts` and `trackers` cannot change a result.
+    """Where cells run. Only `threads`, `device` and `dtype` can change a result.
 
     Args:
-        kind: "local" (a pool of processes), "ray", or "launched" (all processes that `accelerate launch` or `torchrun`
-            started train each cell together).
+        kind: "local" (a pool of processes), "ray" (the machines of a cluster), or "launched" (all processes that
+            `accelerate launch` or `torchrun` started train each cell together).
         workers: cells at the same time.
         threads: compute threads per cell; part of the config because it can change the last bits of a sum.
         device: torch device string, or "auto".
         dtype: arithmetic of training; "auto" is bfloat16 on graphics cards that have it and float32 elsewhere.
+        gpus: cards per cell, which its process alone sees; a share such as 0.5 puts several cells on one. None: one where
+            there are any and the device may be one.
+        memory_gib: main memory per cell; one that asks for more fails, and takes nothing else with it.
         max_attempts: how often a cell that dies is tried before it counts as failed.
         trackers: who hears of metrics besides metrics/<cell>.jsonl; those that write files do so in the folder trackers/.
     """
@@ -131,8 +134,17 @@ class EngineConfig(Config):
     threads: int = Field(default=1, ge=1, le=256)
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "float32"
+    gpus: float | None = Field(default=None, ge=0, le=64)
+    memory_gib: float | None = Field(default=None, gt=0)
     max_attempts: int = Field(default=3, ge=1, le=100)
     trackers: tuple[Tracker, ...] = ()
+
+    @field_validator("gpus")
+    @classmethod
+    def _whole_or_shared(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"a cell takes whole cards or a share of one; got {gpus}")
+        return gpus
 
 
 class StudyConfig(Config):

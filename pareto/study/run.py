@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pareto.errors import ConfigError, MissingPackageError, UsageError
+from pareto.errors import ConfigError, UsageError
 from pareto.state import atomic
 from pareto.state.trackers import check_installed
+from pareto.study import engines
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.controller import Controller, Notice
-from pareto.study.engines import ENGINES, launched
+from pareto.study.engines import launched
 from pareto.study.finish import freeze_ref_point, scored_policies, write_front
 from pareto.study.folder import check_folder, check_same_study, clear_finished, is_current, only_sweep
 from pareto.study.layout import RunFolder
@@ -129,8 +130,7 @@ def run_study(
     """
     workers = study.engine.workers if workers is None else workers
     engine = "inline" if workers == 0 else study.engine.kind
-    if engine not in ENGINES.names():
-        raise MissingPackageError(engine, engine, f"engine {engine!r}")
+    engines.check_installed(engine)
     if launched.started() > 1 and engine != "launched":
         raise ConfigError(
             f"the sweep was started in {launched.started()} processes, and engine {engine!r} runs in one; start it once, or let "

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from pareto.config import Config
+from pareto.core.reference import model_sha256
 from pareto.errors import ConfigError, DataError, NumericsError, ShapeError, UnknownNameError
+from pareto.models.reward_models.heads import build_head
+from pareto.models.reward_models.model import RewardForm, RewardModel
 from pareto.models.rewards import REWARDS, RewardSpec, build_reward, evaluate, reward
 from pareto.models.rewards.readability import count_syllables, reading_ease
 from tests.models import tiny
@@ -35,7 +38,20 @@ def classifier_folder(tmp_path):
 
 
 @pytest.fixture
-def specs(tmp_path, classifier_folder):
+def stored_reward_model(tmp_path):
+    """Folders of a reward model with a fresh head and of its base."""
+    form = RewardForm(objectives=("good",))
+    model, folder, base = tiny.llama(), tmp_path / "reward_model", tmp_path / "base"
+    folder.mkdir()
+    model.save_pretrained(base)
+    tiny.tokenizer().save_pretrained(base)
+    head = build_head(form.head, model.config.hidden_size, 1, seed=0)
+    RewardModel(model, tiny.tokenizer(), head, form).save(folder, base=model_sha256(base))
+    return {"folder": str(folder), "base": str(base)}
+
+
+@pytest.fixture
+def specs(tmp_path, classifier_folder, stored_reward_model):
     """A valid instance of every built-in reward; a new one must be added here to be swept."""
     answers = tmp_path / "answers.jsonl"
     answers.write_text(
@@ -47,6 +63,7 @@ def specs(tmp_path, classifier_folder):
         "regex": {"pattern": "cat"},
         "exact_answer": {"file": str(answers)},
         "classifier": {"model": str(classifier_folder), "label": "good"},
+        "reward_model": stored_reward_model,
     }
 
 

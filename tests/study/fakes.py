@@ -1,7 +1,8 @@
 """A task and a method without torch, quick and exact, that fail, die and dawdle on request.
 
 What must not be part of a study (when to die, how slow to be) comes from the environment: FAKE_DELAY_S per step, FAKE_DIE
-(a folder: each cell whose id is a file name there kills its process once), FAKE_FAIL (weights text that raises).
+(a folder: each cell whose id is a file name there kills its process once), FAKE_FAIL (weights text that raises), FAKE_GREED
+(weights text that asks for 64 GiB).
 """
 
 from __future__ import annotations
@@ -135,6 +136,8 @@ class FakeMethod(Config):
             assert (context.needs["margin"] / "policy.json").is_file()
         if os.environ.get("FAKE_FAIL") == f"{cell.weights['gain']:.4g}":
             raise RuntimeError("asked to fail")
+        if os.environ.get("FAKE_GREED") == f"{cell.weights['gain']:.4g}":
+            bytearray(64 << 30)
         checkpoint = context.scratch / "state.json"
         die = Path(os.environ.get("FAKE_DIE", "/nonexistent")) / cell.id
         # a doomed cell is slow enough for each of its reports to be sent

@@ -51,4 +51,6 @@ class StoredRewardModel(Reward):
                 f"reward_model.objective must be one of {', '.join(names)}; got {self.objective!r}"
                 f"{did_you_mean(str(self.objective), names)}"
             )
+        if not replies:
+            return np.zeros(0)
         return self._loaded.of_replies(prompts, replies)[:, names.index(name)]

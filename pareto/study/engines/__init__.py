@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import importlib.util
+import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pareto.errors import MachineError, MissingPackageError, NumericsError, UsageError
 from pareto.registry import Registry
 from pareto.study.config import StudyConfig
 
@@ -70,6 +74,31 @@ class Engine(Protocol):
 
 
 ENGINES: Registry[type[Engine]] = Registry("engine", "pareto.study.engines")
+"""A class whose package is optional names it in `PACKAGE`, which is also the name of the extra."""
+
+
+def check_installed(name: str) -> None:
+    """Check that what an engine rests on is there.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    package = getattr(ENGINES.get(name), "PACKAGE", None)
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise MissingPackageError(package, package, f"engine {name!r}")
+
+
+def limit_memory(gib: float | None) -> None:
+    """Let this process hold no more memory of its own than this; what asks for more gets a `MemoryError`.
+
+    What counts is private and writable (Linux); shared pages, mapped files and the memory of graphics cards do not.
+
+    Args:
+        gib: the limit; None lifts it.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = hard if gib is None else int(gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft if hard < 0 else min(soft, hard), hard))
 
 
 def describe(error: BaseException, trace: str) -> dict[str, Any]:
@@ -78,10 +107,6 @@ def describe(error: BaseException, trace: str) -> dict[str, Any]:
     `fault` says what to do about it: "input" (the same error will come again), "machine" (stop the sweep), "attempt" (worth
     another try).
     """
-    import errno
-
-    from pareto.errors import MachineError, MissingPackageError, NumericsError, UsageError
-
     full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
     if isinstance(error, MachineError) or (isinstance(error, OSError) and error.errno in full):
         fault = "machine"

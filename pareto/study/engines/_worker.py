@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto.errors import Interrupted
-from pareto.study.engines import describe
+from pareto.study.engines import describe, limit_memory
 
 
 def main(events_fd: int) -> None:
@@ -40,6 +40,7 @@ def main(events_fd: int) -> None:
     threading.Thread(target=_listen, args=(messages, reporter), daemon=True).start()
     setup = messages.get()
     pin_threads(setup["threads"])
+    limit_memory(setup["memory_gib"])
     study = None
     while True:
         job = messages.get()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto.study.engines import ENGINES, Event, Setup
+from pareto.study.engines._cards import VISIBLE, cards_here, cards_of
 from pareto.study.work import THREAD_VARIABLES
 
 LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_FSDP")
@@ -87,7 +88,9 @@ class LocalPool:
         environment = {k: v for k, v in os.environ.items() if k not in LAUNCHER_VARIABLES} | dict.fromkeys(
             THREAD_VARIABLES, str(setup.study.engine.threads)
         )
+        engine = setup.study.engine
         environment |= {
+            VISIBLE: ",".join(cards_of(number, engine.gpus, cards_here(), engine.device)),
             "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path),
             "PYTHONHASHSEED": "0",
         }
@@ -109,7 +112,8 @@ class LocalPool:
                 "study": setup.study.to_json(),
                 "imports": list(setup.study.imports),
                 "root": str(setup.root),
-                "threads": setup.study.engine.threads,
+                "threads": engine.threads,
+                "memory_gib": engine.memory_gib,
             }
         )
         return worker
