@@ -129,6 +129,7 @@ def picture(costs, mix, path):
                 color=canvas.RUNS[i], label=NAMES[policy],
             )  # fmt: skip
         left.set(xlabel="delay of all tasks, s", ylabel="energy, J", xscale="log")
+        left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.legend(frameon=False)
         weights, shares = mix
         base = np.zeros(len(weights))
