@@ -57,5 +57,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.tested: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the package and what its tests need (minutes where torch has to be downloaded)"
-	@$(INSTALL) -e '.[adaptive,interactive,mo-gymnasium,onnx,parquet,ray,test]'
+	@$(INSTALL) -e '.[adaptive,interactive,mo-gymnasium,onnx,parquet,ray,serve,test]'
 	@touch $@ $(VENV)/.installed
