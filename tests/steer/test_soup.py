@@ -41,7 +41,7 @@ def test_a_vertex_is_the_stored_policy(run, soup):
     for name, weights in (("h", {"helpful": 1.0, "brief": 0.0}), ("b", [0.0, 1.0])):
         stored = run.policy(name)
         got = soup.logps(PROMPTS, REPLIES, weights=weights)
-        np.testing.assert_allclose(got, stored.logps(PROMPTS, REPLIES), rtol=2e-6)
+        np.testing.assert_allclose(got, stored.logps(PROMPTS, REPLIES), rtol=1e-6)
         assert soup.generate(PROMPTS, weights=weights, max_new_tokens=8, seed=1) == stored.generate(
             PROMPTS, max_new_tokens=8, seed=1
         )
@@ -193,7 +193,7 @@ def test_scores_are_those_of_merged_weights(adapter_run):
     folders = [adapter_run.folder / "policies" / name for name in ("h", "b")]
     want = TransformersPolicy(by_hand.merged(folders, (0.7, 0.3)), tiny.tokenizer(), adapter_run.objectives)
     got = adapter_run.steer([0.7, 0.3], method="soup")
-    np.testing.assert_allclose(got.logps(PROMPTS, REPLIES), want.logps(PROMPTS, REPLIES), rtol=2e-6)
+    np.testing.assert_allclose(got.logps(PROMPTS, REPLIES), want.logps(PROMPTS, REPLIES), rtol=1e-6)
     assert got.generate(PROMPTS, temperature=0, max_new_tokens=12) == want.generate(
         PROMPTS, temperature=0, max_new_tokens=12
     )
