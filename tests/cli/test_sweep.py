@@ -111,7 +111,6 @@ def test_quarantine_is_told(pareto: Run) -> None:
         (["--set", "score.ref_point={gian: 1, cost: 2}"], "did you mean 'gain'"),
         (["--set", "task.bad_build=true"], "rows.jsonl:3: expected an object"),
         (["--import", "no_such_module"], "no_such_module"),
-        (["--engine", "ray", "--workers", "1"], "pareto-align[ray]"),
         (["--workers", "-1"], "--workers"),
         (["--max-bad", "200%"], "--max-bad"),
         (["--on-bad", "skip"], "task.on_bad"),
@@ -125,6 +124,16 @@ def test_bad_usage_is_one_clear_message(pareto: Run, tmp_path: Path, arguments: 
     assert code == 2
     assert expected in err
     assert "Traceback" not in err
+    assert not (tmp_path / "runs" / "fake").exists()
+
+
+def test_an_engine_whose_package_is_missing(
+    pareto: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pareto.study.engines.importlib.util.find_spec", lambda name: None)
+    code, _, err = call(pareto, "--engine", "ray", "--workers", "1")
+    assert code == 2
+    assert "pareto-align[ray]" in err
     assert not (tmp_path / "runs" / "fake").exists()
 
 
