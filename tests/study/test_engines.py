@@ -27,6 +27,12 @@ def test_the_two_that_need_nothing_are_there() -> None:
     assert {"inline", "local"} <= set(FOUND)
 
 
+@pytest.fixture(autouse=True)
+def _a_cluster_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray would join any cluster of this machine, another test's too, which ends when that test does."""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+
+
 @pytest.mark.parametrize("name", FOUND)
 def test_every_engine_gives_what_this_process_gives(name: str, study: Any, tmp_path: Path) -> None:
     here = _run(study, "inline", tmp_path / "here")
