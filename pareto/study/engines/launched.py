@@ -6,6 +6,7 @@ samples and files are the first one's alone.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import tempfile
@@ -119,7 +120,16 @@ def _meet(study: StudyConfig) -> Processes:
     from accelerate import PartialState
 
     state = PartialState(cpu=study.engine.device == "cpu", timeout=PATIENCE)
+    atexit.register(_part)
     return join("ddp", torch.device(str(state.device)))
+
+
+def _part() -> None:
+    """Leave the group in order: threads of it that outlive the interpreter would abort a process that is done."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _tell(processes: Processes, job: Mapping[str, Any] | None) -> None:
