@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from pareto import offline
+
 __version__ = "0.1.0"
 
 _LAZY = {
@@ -33,6 +35,8 @@ __all__ = [
     "non_dominated",
     "sweep",
 ]
+
+offline.heed()  # workers are started with the variable; whatever they import comes after this
 
 
 def __getattr__(name: str) -> Any:

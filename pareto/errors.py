@@ -13,6 +13,7 @@
     │   └── ArtifactError         a run folder or file that is broken, foreign or of another version
     ├── NumericsError         exit 1: NaN or infinity where a number must be
     ├── MissingPackageError   exit 2: an optional package is not installed
+    ├── OfflineError          exit 2: something wanted a connection while offline mode is on
     ├── RequirementError      exit 4: a stated requirement (`--require`) was not met
     ├── Interrupted           exit 3: stopped on request, resumable
     └── MachineError          exit 5: the machine failed us (disk, memory)
@@ -80,6 +81,12 @@ class MissingPackageError(ParetoError, ImportError):
         super().__init__(
             f"{purpose} needs the package {package!r}; install it with: pip install 'pareto-align[{extra}]'"
         )
+
+
+class OfflineError(ParetoError, ConnectionError):
+    """A connection to another machine was wanted while offline mode is on."""
+
+    exit_code = 2
 
 
 class RequirementError(ParetoError):

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
+from pareto import offline
 from pareto.errors import MachineError, ParetoError
 
 
@@ -67,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
+    if getattr(args, "offline", False):
+        offline.ask()
     try:
         return int(args.run(args) or 0)
     except ParetoError as error:

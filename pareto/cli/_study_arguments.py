@@ -1,4 +1,4 @@
-"""Arguments of every command that reads a study's config."""
+"""Arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         help="set one key, dotted, value read as YAML; may be given several times",
     )
     add_import_argument(parser)
+
+
+def add_offline_argument(parser: argparse.ArgumentParser) -> None:
+    """`--offline`, which `main` heeds before the command runs."""
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="refuse every connection to another machine, here and in workers (or PARETO_OFFLINE=1)",
+    )
 
 
 def add_import_argument(parser: argparse.ArgumentParser) -> None:

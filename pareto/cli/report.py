@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pareto.cli._study_arguments import add_offline_argument
+
 HELP = "one or several runs -> one self-contained HTML page, JSON and CSV"
 EXAMPLES = (
     "examples:\n"
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="'INDICATOR>=X'",
         help="exit with code 4 unless every run meets this (>=, <=, >, <); may be given several times",
     )
+    add_offline_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

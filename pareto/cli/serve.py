@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto.cli._numbers import named_numbers
+from pareto.cli._study_arguments import add_offline_argument
 from pareto.errors import MissingPackageError, UsageError
 
 HELP = "OpenAI-compatible server with weights of its own for every request, and a page to steer by hand"
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=NUMBER",
         help="another limit, such as reply_tokens=512",
     )
+    add_offline_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto.cli._numbers import named_numbers, written
-from pareto.cli._study_arguments import add_import_argument
+from pareto.cli._study_arguments import add_import_argument, add_offline_argument
 from pareto.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--episodes", type=int, default=1, metavar="N", help="agents: episodes to play (default 1)"
     )
     parser.add_argument("--video", metavar="FILE", help="agents: film the first episode (.gif, .webp, .png)")
-
     add_import_argument(parser)
+    add_offline_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pareto.cli._study_arguments import add_study_arguments
+from pareto.cli._study_arguments import add_offline_argument, add_study_arguments
 
 if TYPE_CHECKING:
     from pareto.study.config import StudyConfig
@@ -23,7 +23,6 @@ EXAMPLES = """examples:
   pareto sweep configs/demo.yaml --out runs/demo --dry-run
   pareto sweep configs/demo.yaml --out runs/demo --status"""
 
-OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 TRUST_VARIABLE = "PARETO_TRUST_REMOTE_CODE"
 """Says, to this process and its workers, that the user allows a model's own code. Never read from a config."""
 
@@ -44,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-bad", type=_share, metavar="P", help="largest share of skipped rows, such as 0.1%% or 0.001"
     )
-    parser.add_argument("--offline", action="store_true", help="no connection to the model hub")
+    add_offline_argument(parser)
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="let a model directory run code of its own"
     )
@@ -179,8 +178,6 @@ def _overrides(args: argparse.Namespace) -> list[str]:
 
 def _set_environment(args: argparse.Namespace) -> None:
     """What holds for this process and the workers it starts."""
-    if args.offline:
-        os.environ.update(dict.fromkeys(OFFLINE_VARIABLES, "1"))
     if args.trust_remote_code:
         os.environ[TRUST_VARIABLE] = "1"
 

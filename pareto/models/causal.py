@@ -16,10 +16,10 @@ from pareto import rng
 from pareto.config import Config
 from pareto.errors import ConfigError, MissingPackageError
 from pareto.models.tokenizers import load_tokenizer
+from pareto.offline import HUB_VARIABLES
 
 Quantize = Literal["4bit", "8bit"]
 """How the weights of a frozen base may be stored."""
-OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 TRUST_VARIABLE = "PARETO_TRUST_REMOTE_CODE"
 """Set by `--trust-remote-code`; never read from a config, so that a run folder cannot ask for it."""
 MERGE_TOLERANCE = 1e-3
@@ -91,7 +91,7 @@ def check_source(source: str) -> str:
         raise ConfigError(
             f"there is no model folder {source!r}; give a folder or a hub id such as 'org/name'"
         )
-    if any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE_VARIABLES):
+    if any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in HUB_VARIABLES):
         raise ConfigError(
             f"{source!r} is no folder here, and the hub is switched off (offline); download the model and give its folder"
         )

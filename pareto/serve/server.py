@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 
 from pareto.errors import MachineError, UsageError
-from pareto.models.causal import OFFLINE_VARIABLES
+from pareto.offline import HUB_VARIABLES
 from pareto.policy_set import PolicySet
 from pareto.serve.app import make_app
 from pareto.serve.deadlines import protocol
@@ -74,7 +74,7 @@ def make_server(service: Service, started: Callable[[str], Any] | None = None) -
     """
     settings = service.settings
     check(settings)
-    os.environ.update(dict.fromkeys(OFFLINE_VARIABLES, "1"))
+    os.environ.update(dict.fromkeys(HUB_VARIABLES, "1"))
     config = uvicorn.Config(
         make_app(service),
         host=settings.host,

@@ -149,15 +149,13 @@ def test_options_reach_the_workers_by_environment_and_config(monkeypatch: pytest
 
     parser = argparse.ArgumentParser()
     sweep.add_arguments(parser)
-    for name in (*sweep.OFFLINE_VARIABLES, sweep.TRUST_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(sweep.TRUST_VARIABLE, raising=False)
     args = parser.parse_args(
-        ["x.yaml", "--set", "a=1", "--workers", "3", "--on-bad", "skip", "--max-bad", "0.1%", "--offline"]
+        ["x.yaml", "--set", "a=1", "--workers", "3", "--on-bad", "skip", "--max-bad", "0.1%"]
     )
     overrides = sweep._overrides(args)
     assert overrides == ["a=1", "engine.workers=3", "task.on_bad=skip", "task.max_bad=0.001"]
     sweep._set_environment(args)
-    assert [os.environ.get(name) for name in sweep.OFFLINE_VARIABLES] == ["1"] * 3
     assert sweep.TRUST_VARIABLE not in os.environ
 
 

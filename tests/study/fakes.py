@@ -2,7 +2,8 @@
 
 What must not be part of a study (when to die, how slow to be) comes from the environment: FAKE_DELAY_S per step, FAKE_DIE
 (a folder: each cell whose id is a file name there kills its process once), FAKE_FAIL (weights text that raises), FAKE_GREED
-(weights text that asks for 64 GiB).
+(weights text that asks for 64 GiB), FAKE_CALL (a folder: each cell tries to reach another machine and leaves there what came
+of it).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +38,17 @@ def truth(weight: float) -> np.ndarray:
     """[2] the true value vector (gain, cost) of the policy trained for a weight on gain: a quarter circle."""
     angle = weight * np.pi / 2
     return np.array([np.sin(angle), 1.0 - np.cos(angle)])
+
+
+def call_outside() -> str:
+    """What became of an attempt to reach another machine, without waiting for an answer; 192.0.2.1 is nobody's (RFC 5737)."""
+    with socket.socket() as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect_ex(("192.0.2.1", 9))
+        except OSError as error:
+            return type(error).__name__
+    return "let through"
 
 
 @TASKS.register("fake", source="tests")
@@ -138,6 +151,8 @@ class FakeMethod(Config):
             raise RuntimeError("asked to fail")
         if os.environ.get("FAKE_GREED") == f"{cell.weights['gain']:.4g}":
             bytearray(64 << 30)
+        if "FAKE_CALL" in os.environ:
+            (Path(os.environ["FAKE_CALL"]) / cell.id).write_text(call_outside())
         checkpoint = context.scratch / "state.json"
         die = Path(os.environ.get("FAKE_DIE", "/nonexistent")) / cell.id
         # a doomed cell is slow enough for each of its reports to be sent

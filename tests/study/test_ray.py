@@ -31,21 +31,22 @@ QUICK = {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two nodes with one core each; the second one may be killed, and is then replaced."""
     from ray.cluster_utils import Cluster
 
-    before = dict(os.environ)
+    before, calls = dict(os.environ), tmp_path_factory.mktemp("calls")
     os.environ.update(
         PYTHONPATH=os.pathsep.join(p or os.getcwd() for p in sys.path),
         RAY_USAGE_STATS_ENABLED="0",
         RAY_ENABLE_UV_RUN_RUNTIME_ENV="0",
         RAY_worker_niceness="0",  # beside other tests, work that yields to them would not end
         FAKE_DELAY_S="0.15",
+        FAKE_CALL=str(calls),
     )
     nodes = Cluster(initialize_head=True, head_node_args={**NODE, "_system_config": QUICK})
     ray.init(address=nodes.address, log_to_driver=False, logging_level="error")
-    nodes.second = nodes.add_node(**NODE)
+    nodes.second, nodes.calls = nodes.add_node(**NODE), calls
     yield nodes
     ray.shutdown()
     nodes.shutdown()
@@ -106,6 +107,15 @@ def test_a_node_that_is_killed_costs_one_attempt_of_its_cell(
         assert sorted(row.attempts for row in store.rows())[-2:] == [1, 2]
     # it had reported six steps or more and had a checkpoint at step four, of ten tokens each
     assert 0 < outcome.front["cost"]["wasted_tokens"] <= (12 - 4) * 10
+
+
+def test_offline_mode_reaches_every_node(
+    cluster: Any, study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARETO_OFFLINE", "1")
+    run_study(study("engine.kind=ray", "weights.n=3", "task.seed=5"), tmp_path / "run", workers=2)
+    made = [cell.name for cell in (tmp_path / "run" / "policies").iterdir()]
+    assert [(cluster.calls / name).read_text() for name in made] == ["OfflineError"] * 3
 
 
 def test_a_stop_reaches_every_node(cluster: Any, study: Any, tmp_path: Path, expected: str) -> None:

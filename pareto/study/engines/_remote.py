@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pareto import offline
 from pareto.errors import Interrupted
 from pareto.state import manifest
 from pareto.study import parcels
@@ -152,6 +153,7 @@ def _prepare(setup: Mapping[str, Any]) -> None:
     """What a worker process of the local pool is started with; a process that Ray started gets it here."""
     os.environ.update(setup["environment"])
     sys.path += [path for path in setup["path"] if path not in sys.path and os.path.isdir(path)]
+    offline.heed()
     limit_memory(setup["memory_gib"])
 
 

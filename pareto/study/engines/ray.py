@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pareto import offline
 from pareto.cells import digest
 from pareto.errors import MachineError
 from pareto.state import atomic, manifest
@@ -32,11 +33,9 @@ UPLOAD_EVERY_S = 5.0
 ADDRESS = "RAY_ADDRESS"
 """Ray's own variable: which cluster. Without it the one this machine belongs to, or a new one on this machine."""
 CARRIED = (
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "HF_DATASETS_OFFLINE",
+    *offline.HUB_VARIABLES,
+    offline.VARIABLE,
     "PARETO_TRUST_REMOTE_CODE",
-    "PARETO_OFFLINE",
 )
 """What the command line says by environment must hold on every machine."""
 
