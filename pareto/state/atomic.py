@@ -53,7 +53,12 @@ def write_json(path: Path | str, value: Any) -> None:
     Raises:
         ValueError: NaN or infinity inside, which JSON cannot hold.
     """
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """The text that `write_json` writes."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 @contextmanager

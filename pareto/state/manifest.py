@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -58,7 +58,7 @@ def write(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str]:
     """
     files = digests(folder, {NAME, *unlisted})
     content = {"format": FORMAT, "unlisted": sorted(unlisted), "files": files}
-    atomic.write_json(Path(folder) / NAME, content)
+    atomic.write_json(Path(folder) / NAME, {**content, "sha256": _own_sha256(content)})
     return files
 
 
@@ -73,18 +73,44 @@ def verify(folder: Path | str) -> list[str]:
     except ArtifactError as error:
         return [str(error)]
     problems = [f"{folder / NAME} lists the unsafe path {name!r}" for name in listed if not is_safe(name)]
-    found = {relative: path for path, relative in _walk(folder, folder, {NAME, *unlisted})}
-    for name in sorted({n for n in listed if is_safe(n)} | set(found)):
-        path = folder / name
-        if name not in listed:
-            problems.append(f"{path} is not in the manifest")
-        elif name not in found:
-            problems.append(f"{path} is missing")
-        elif path.is_symlink() or not path.is_file():
-            problems.append(f"{path} is a link or a device, not a plain file")
-        elif sha256(path) != listed[name]:
-            problems.append(f"{path} does not have the sha256 that the manifest states")
-    return problems
+    problems += [] if _is_as_written(folder / NAME) else [f"{folder / NAME} is not as it was written"]
+    found = {relative for _, relative in _walk(folder, folder, {NAME, *unlisted})}
+    names = sorted({n for n in listed if is_safe(n)} | found)
+    return problems + [problem for name in names if (problem := _problem(folder, name, listed, found))]
+
+
+def check(folder: Path | str, below: str) -> None:
+    """Refuse what lies below one folder of a folder with a manifest, unless all of it is as the manifest states.
+
+    Args:
+        folder: has a manifest.
+        below: relative path in it, with "/".
+
+    Raises:
+        ArtifactError: a file is missing, changed, a link or not listed, or the manifest is broken; names the first one.
+    """
+    folder = Path(folder)
+    listed, _ = _read(folder / NAME)
+    if not _is_as_written(folder / NAME):
+        raise ArtifactError(f"{folder / NAME} is not as it was written; see `pareto verify {folder}`")
+    found = {f"{below}/{relative}" for _, relative in _walk(folder / below, folder / below, ())}
+    for name in sorted({n for n in listed if n.startswith(f"{below}/")} | found):
+        if problem := _problem(folder, name, listed, found):
+            raise ArtifactError(f"{problem}: changed or damaged; see `pareto verify {folder}`")
+
+
+def _problem(folder: Path, name: str, listed: Mapping[str, str], found: Collection[str]) -> str | None:
+    """What is wrong with one file, or None."""
+    path = folder / name
+    if name not in listed:
+        return f"{path} is not in the manifest"
+    if name not in found:
+        return f"{path} is missing"
+    if path.is_symlink() or not path.is_file():
+        return f"{path} is a link or a device, not a plain file"
+    if sha256(path) != listed[name]:
+        return f"{path} does not have the sha256 that the manifest states"
+    return None
 
 
 def is_safe(name: str) -> bool:
@@ -104,7 +130,7 @@ def _read(path: Path) -> tuple[dict[str, str], set[str]]:
     if path.is_symlink():
         raise ArtifactError(f"{path} is a link; a manifest must be a plain file")
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing: the folder is not complete") from None
     except (ValueError, RecursionError) as error:
@@ -119,6 +145,20 @@ def _read(path: Path) -> tuple[dict[str, str], set[str]]:
     if not isinstance(unlisted, list) or not all(isinstance(n, str) and "/" not in n for n in unlisted):
         raise ArtifactError(f"{path}: 'unlisted' must be a list of names without '/'")
     return files, set(unlisted)
+
+
+def _own_sha256(content: Mapping[str, Any]) -> str:
+    """What a manifest states of itself, so that a change of what it leaves out is noticed too."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_as_written(path: Path) -> bool:
+    """Whether a manifest has the form and the sha256 that `write` gave it; the first ones stated none of themselves."""
+    text = path.read_bytes()
+    content = json.loads(text)
+    own = {key: content[key] for key in ("format", "unlisted", "files") if key in content}
+    whole = {**own, "sha256": _own_sha256(own)}
+    return text in (atomic.json_text(whole).encode(), atomic.json_text(own).encode())
 
 
 def _walk(folder: Path, root: Path, unlisted: Collection[str]) -> Iterator[tuple[Path, str]]:

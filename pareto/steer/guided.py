@@ -80,11 +80,14 @@ def own_rewards(run: PolicySet) -> list[Path]:
     """The reward model that a run trained for itself; of several seeds the first.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it is not as it was written.
     """
+    from pareto.models.stored import check_once
+
     found = sorted((run.folder / "prerequisites").glob("*/reward_model.json"))
     if not found:
         raise UsageError(
             f"{run.folder} trained no reward model; give method 'guided' the folders of some: rewards=[...]"
         )
+    check_once(run, found[0].parent.relative_to(run.folder).as_posix())
     return [found[0].parent]

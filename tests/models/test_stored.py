@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from pareto.models.adapters import FullFineTuning, LoRA, attach, save_policy
 from pareto.models.stored import load_text_policy, reference_folder
 from pareto.objectives import Objectives
 from pareto.policy_set import LOADERS, PolicyRecord, PolicySet, TextPolicy
+from pareto.state import manifest
 from tests.models import tiny
 
 OBJECTIVES = Objectives(["helpful", "brief"])
@@ -68,3 +71,23 @@ def test_a_reference_that_is_gone_is_named(run):
 def test_a_policy_that_is_gone_is_named(run):
     with pytest.raises(ArtifactError, match="incomplete"):
         load_text_policy(run, record("z", "adapter"))
+
+
+def test_a_reference_is_checked_against_the_manifest_once_per_loaded_run(run, tmp_path):
+    """Nothing in safetensors notices one flipped bit of a weight."""
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    manifest.write(folder)
+    weights = folder / "prerequisites" / "base" / "model.safetensors"
+    whole = weights.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1] ^= 1
+    weights.write_bytes(flipped)
+    damaged = PolicySet(folder, run.records, OBJECTIVES)
+    for _ in range(2):  # refused again, not remembered as checked
+        with pytest.raises(
+            ArtifactError, match=r"model\.safetensors does not have the sha256.*pareto verify"
+        ):
+            load_text_policy(damaged, damaged[0])
+    weights.write_bytes(whole)
+    load_text_policy(damaged, damaged[0])

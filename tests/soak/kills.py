@@ -37,6 +37,7 @@ AUDIT = (
     """CREATE TRIGGER IF NOT EXISTS audit_commits AFTER UPDATE OF status ON cells
        WHEN NEW.status = 'done' AND OLD.status <> 'done' BEGIN INSERT INTO audit VALUES (NEW.id); END""",
 )
+MOMENTS = ("starting", "training", "scoring", "between cells", "finishing")
 IN_POOL = 4
 """Every so many sweeps one runs in a pool."""
 
@@ -67,21 +68,27 @@ class Kills:
 
     def run(self, n_kills: int) -> None:
         """Kill until there were so many kills, and see every sweep through to its end."""
-        expected = next(iter(self.ledger.events("undisturbed")), None) or self._undisturbed()
+        known = {facts["workers"]: facts for facts in self.ledger.events("undisturbed")}
+        expected, _ = (known.get(workers) or self._undisturbed(workers) for workers in (0, 2))
         number = sum(1 for _ in self.ledger.events("sweep"))
-        while sum(1 for _ in self.ledger.events("kill")) < n_kills:
+        while sum(len(sweep["kills"]) for sweep in self.ledger.events("sweep")) < n_kills:
             self._one_sweep(number, expected)
             number += 1
 
-    def _undisturbed(self) -> Mapping[str, Any]:
+    def _undisturbed(self, workers: int) -> Mapping[str, Any]:
         run = self.folder / "undisturbed"
         shutil.rmtree(run, ignore_errors=True)
         start = time.monotonic()
-        _wait(self._start(run, workers=0))
-        facts = {"sha256": content(run), "seconds": time.monotonic() - start}
+        _wait(self._start(run, workers))
+        facts = {"workers": workers, "sha256": content(run), "seconds": time.monotonic() - start}
         self.ledger.add("undisturbed", **facts)
         shutil.rmtree(run)
         return facts
+
+    def _seconds(self, workers: int) -> float:
+        """How long a sweep takes that nobody disturbs: the shortest time seen."""
+        seen = [*self.ledger.events("undisturbed"), *self.ledger.events("sweep")]
+        return min(e["seconds"] for e in seen if e["workers"] == workers and not e.get("kills"))
 
     def _one_sweep(self, number: int, expected: Mapping[str, Any]) -> None:
         run = self.folder / "run"
@@ -95,29 +102,28 @@ class Kills:
         draw = rng.generator("soak kills", self.study.study, self.seed, number)
         workers = 2 if number % IN_POOL == IN_POOL - 1 else 0
         done: set[str] = set()
-        kills = 0
+        kills: list[dict[str, Any]] = []  # noted with their sweep: a soak that is stopped begins it anew
         while True:
+            start = time.monotonic()
             child = self._start(run, workers)
             # early instants are as likely as late ones, whatever the sweep has left to do
-            instant = float(draw.uniform(0, expected["seconds"]) * draw.uniform(0.1, 1.0))
+            instant = float(draw.uniform(0, self._seconds(workers)) * draw.uniform(0.1, 1.0))
             victim = str(draw.choice(["controller", "worker", "all"])) if workers else "controller"
             ended = _wait(child, instant)
+            kill = {"victim": victim, "instant_s": instant}
             if not ended and victim == "worker" and _kill_a_worker(child, int(draw.integers(2))):
+                kills.append({**kill, "at": at_work_on(run)})
                 ended = _wait(child)  # its cells are tried again by the same sweep
-                self.ledger.add("kill", sweep=number, workers=workers, victim=victim, instant_s=instant)
-                kills += 1
             elif not ended:
                 _kill(child, whole=victim == "all")
                 before, done = done, done_cells(run)
                 facts = {"readable": done is not None, "kept": done is None or before <= done}
-                self.ledger.add(
-                    "kill", sweep=number, workers=workers, victim=victim, instant_s=instant, **facts
-                )
-                kills += 1
+                kills.append({**kill, "at": at_work_on(run), **facts})
                 done = done or set()
             if ended:
                 break
-        self.ledger.add("sweep", sweep=number, kills=kills, **findings(run, expected["sha256"]))
+        facts = {"workers": workers, "seconds": time.monotonic() - start, "kills": kills}
+        self.ledger.add("sweep", number=number, **facts, **findings(run, expected["sha256"]))
 
     def _start(self, run: Path, workers: int) -> int:
         """Fork a process that sweeps; its process group is its own, so that workers die with it on request."""
@@ -152,6 +158,22 @@ def done_cells(run: Path) -> set[str] | None:
             return {row.cell.id for row in store.rows() if row.status == "done"}
     except ParetoError:
         return None
+
+
+def at_work_on(run: Path) -> str:
+    """What a sweep was at, as far as its folder shows: one of `MOMENTS`."""
+    try:
+        with Store(run / "sweep.db") as store:
+            rows = store.rows()
+    except ParetoError:
+        return "unreadable"
+    running = [row.cell.id for row in rows if row.status == "running"]
+    if not rows:
+        return "starting"
+    if running:
+        fitted = any((run / "scratch" / cell / "fitted").is_dir() for cell in running)
+        return "scoring" if fitted else "training"
+    return "finishing" if all(row.status == "done" for row in rows) else "between cells"
 
 
 def findings(run: Path, expected: str) -> dict[str, Any]:
@@ -226,13 +248,14 @@ def summary(ledgers: Mapping[str, Ledger]) -> list[dict[str, Any]]:
     """
     table = []
     for name, ledger in ledgers.items():
-        kills: Sequence[Mapping[str, Any]] = list(ledger.events("kill"))
         sweeps: Sequence[Mapping[str, Any]] = list(ledger.events("sweep"))
+        kills: Sequence[Mapping[str, Any]] = [kill for sweep in sweeps for kill in sweep["kills"]]
         table.append(
             {
                 "study": name,
                 "kills": len(kills),
                 "of workers alone": sum(k["victim"] == "worker" for k in kills),
+                **{f"at {moment}": sum(k["at"] == moment for k in kills) for moment in MOMENTS},
                 "sweeps": len(sweeps),
                 "unreadable stores": sum(not k.get("readable", True) for k in kills),
                 "finished cells forgotten": sum(not k.get("kept", True) for k in kills),

@@ -36,20 +36,22 @@ def write(out, table):
     out.mkdir(parents=True, exist_ok=True)
     facts = {"platform": platform.platform(), "python": platform.python_version(), "studies": table}
     (out / "kills.json").write_text(json.dumps(facts, indent=1) + "\n")
-    names = list(table[0])
     lines = [
         "# Sweeps killed at random instants",
         "",
         "Written by `make soak` (`python tests/soak/soak.py`); no figure is edited by hand. Each study is swept again and again, "
         "the process or one of its workers killed by SIGKILL at random instants, until there were so many kills; every sweep "
-        "is then seen through. *Other content* counts sweeps whose `content_sha256` differs from the undisturbed one's.",
+        'is then seen through. A row "at ..." says what the sweep was at when it was killed. *Other content* counts sweeps '
+        "whose `content_sha256` differs from the undisturbed one's. What was done and had to be done again counts as wasted.",
         "",
         f"{facts['platform']}, Python {facts['python']}.",
         "",
-        "| " + " | ".join(names) + " |",
-        "|" + "---|" * len(names),
+        "| | " + " | ".join(str(row["study"]) for row in table) + " | all |",
+        "|---|" + "---:|" * (len(table) + 1),
     ]
-    lines += ["| " + " | ".join(str(row[n]) for n in names) + " |" for row in table]
+    for name in list(table[0])[1:]:
+        numbers = [row[name] for row in table]
+        lines.append(f"| {name} | " + " | ".join(f"{n:,}" for n in [*numbers, round(sum(numbers), 1)]) + " |")
     (out / "kills.md").write_text("\n".join(lines) + "\n")
 
 

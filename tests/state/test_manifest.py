@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pareto.errors import ArtifactError
-from pareto.state import manifest
+from pareto.state import atomic, manifest
 
 SHA_OF_ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 
@@ -59,6 +59,50 @@ def test_every_bit_flip_and_truncation_is_found(folder: Path) -> None:
             assert manifest.verify(folder)
         (folder / name).write_bytes(original)
     assert manifest.verify(folder) == []
+
+
+def test_every_bit_flip_and_truncation_of_the_manifest_itself_is_found(folder: Path) -> None:
+    """Even of names it leaves out, and of white space."""
+    path = folder / manifest.NAME
+    original = path.read_bytes()
+    for position in range(len(original)):
+        flipped = bytearray(original)
+        flipped[position] ^= 1 << position % 8
+        path.write_bytes(flipped)
+        assert manifest.verify(folder), position
+        path.write_bytes(original[:position])
+        assert manifest.verify(folder), position
+    path.write_bytes(original)
+    assert manifest.verify(folder) == []
+
+
+def test_a_manifest_that_does_not_state_its_own_digest_is_read(folder: Path) -> None:
+    content = json.loads((folder / manifest.NAME).read_text())
+    del content["sha256"]
+    atomic.write_json(folder / manifest.NAME, content)
+    assert manifest.verify(folder) == []
+    manifest.check(folder, "sub")
+
+
+def test_one_folder_of_it_can_be_checked_alone(folder: Path) -> None:
+    (folder / "abc").write_bytes(b"changed")
+    manifest.check(folder, "sub")  # abc lies elsewhere
+    (folder / "sub" / "added").write_text("")
+    with pytest.raises(ArtifactError, match="sub/added is not in the manifest: changed or damaged"):
+        manifest.check(folder, "sub")
+    (folder / "sub" / "added").unlink()
+    (folder / "sub" / "numbers").write_bytes(bytes(200))
+    with pytest.raises(ArtifactError, match="sub/numbers does not have the sha256"):
+        manifest.check(folder, "sub")
+    (folder / "sub" / "numbers").unlink()
+    with pytest.raises(ArtifactError, match="sub/numbers is missing"):
+        manifest.check(folder, "sub")
+    (folder / "sub" / "numbers").write_bytes(bytes(range(200)))
+    manifest.check(folder, "sub")
+    text = (folder / manifest.NAME).read_text()
+    (folder / manifest.NAME).write_text(text.replace('"loose"', '"lose"'))
+    with pytest.raises(ArtifactError, match="not as it was written"):
+        manifest.check(folder, "sub")
 
 
 def test_swapped_files_are_found(folder: Path) -> None:
