@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+SMALLEST = 1e-36
+"""Second moments are held here: roots of subnormal numbers take ten times as long, and beside `eps` this is nothing."""
+
 
 @dataclass
 class Adam:
@@ -47,5 +50,6 @@ class Adam:
         self.first.lerp_(gradient, 1 - b1)
         self.second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
         c1, c2 = 1 - b1**self.steps, 1 - b2**self.steps
+        self.second.clamp_min_(SMALLEST)
         denominator = self.second.sqrt().mul_(c2**-0.5).add_(self.eps)
         parameters.addcdiv_(self.first, denominator, value=-lr / c1)

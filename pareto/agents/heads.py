@@ -59,7 +59,7 @@ class DiscreteHead(Head):
 
     def logps(self, outputs: Tensor, views: Mapping[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-softmax at the actions; entropy -sum p log p."""
-        logs = torch.log_softmax(outputs, dim=-1)
+        logs = outputs - outputs.logsumexp(dim=-1, keepdim=True)  # log_softmax is slow over few columns
         return logs.gather(-1, actions[..., None])[..., 0], -(logs.exp() * logs).sum(dim=-1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from pareto.agents.heads import Head
 from pareto.models.actors.mlp import Deployed, MLPActor
+
+Pullback = Callable[[Tensor, Tensor], Tensor]
+"""Gradients with respect to outputs [P, B, A] and values [P, B, m] -> gradient with respect to parameters [P, n]."""
 
 
 class Networks(ABC):
@@ -63,6 +66,26 @@ class Networks(ABC):
     def both(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs [P, B, A] and values [P, B, m]."""
         return self.actor(views, observations), self.critic(views, observations)
+
+    def vjp(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor, Pullback]:
+        """Outputs [P, B, A] and values [P, B, m] without a graph, and how their gradients become one of the parameters.
+
+        The gradient is 0 for the head's own parameters, which the networks do not see.
+        """
+        with torch.enable_grad():
+            outputs, values = self.both(views, observations)
+
+        def pull(by_outputs: Tensor, by_values: Tensor) -> Tensor:
+            parts = torch.autograd.grad(
+                (outputs, values),
+                list(views.values()),
+                (by_outputs, by_values),
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+        return outputs.detach(), values.detach(), pull
 
     @abstractmethod
     def store(
@@ -130,32 +153,62 @@ class StackedMLP(Networks):
 
     def actor(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
         """Outputs [P, B, A]."""
-        x = self._trunk(views, observations, 0)
-        return torch.baddbmm(views["actor.bias"][:, None], x, views["actor.weight"])
+        return _last(views, "actor", self._single(views, observations, 0))
 
     def critic(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
         """Values [P, B, m]."""
-        x = self._trunk(views, observations, 1)
-        return torch.baddbmm(views["critic.bias"][:, None], x, views["critic.weight"])
+        return _last(views, "critic", self._single(views, observations, 1))
 
     def both(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and values at the price of one pass through twice as many matrices."""
+        x = self._pairs(views, observations)[-1].unflatten(0, (len(observations), 2))
+        return _last(views, "actor", x[:, 0]), _last(views, "critic", x[:, 1])
+
+    def vjp(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor, Pullback]:
+        """The same by hand: a third of autograd's time, since nothing is recorded and every gradient is written once."""
+        p = len(observations)
+        with torch.no_grad():
+            layers = self._pairs(views, observations)
+            last = layers[-1].unflatten(0, (p, 2))
+            outputs, values = _last(views, "actor", last[:, 0]), _last(views, "critic", last[:, 1])
+
+        @torch.no_grad()
+        def pull(by_outputs: Tensor, by_values: Tensor) -> Tensor:
+            gradient = torch.zeros(p, self.size)
+            found = self.views(gradient)
+            by_last = torch.empty_like(last)
+            for i, (name, by) in enumerate((("actor", by_outputs), ("critic", by_values))):
+                # [A, B] @ [B, h] and not [h, B] @ [B, A]: products with few columns are slow
+                found[f"{name}.weight"].copy_((by.transpose(1, 2) @ last[:, i]).transpose(1, 2))
+                torch.sum(by, dim=1, out=found[f"{name}.bias"])
+                by_last[:, i] = by @ views[f"{name}.weight"].transpose(1, 2)
+            by = by_last.flatten(0, 1)
+            for i in reversed(range(len(self.hidden))):
+                by = torch.ops.aten.tanh_backward(by, layers[i + 1])
+                found[f"hidden.{i}.weight"].copy_((layers[i].transpose(1, 2) @ by).unflatten(0, (p, 2)))
+                found[f"hidden.{i}.bias"].copy_(by.sum(dim=1).unflatten(0, (p, 2)))
+                if i:
+                    by = by @ views[f"hidden.{i}.weight"].flatten(0, 1).transpose(1, 2)
+            return gradient
+
+        return outputs, values, pull
+
+    def _single(self, views: Mapping[str, Tensor], x: Tensor, which: int) -> Tensor:
+        """[P, B, h] last hidden layer of the actors (0) or the critics (1)."""
+        for i in range(len(self.hidden)):
+            x = _tanh_layer(
+                x, views[f"hidden.{i}.weight"][:, which], views[f"hidden.{i}.bias"][:, which, None]
+            )
+        return x
+
+    def _pairs(self, views: Mapping[str, Tensor], observations: Tensor) -> list[Tensor]:
+        """Inputs and hidden layers [2P, B, h] of actors and critics in alternation."""
         p, b, d = observations.shape
-        x = observations[:, None].expand(p, 2, b, d).reshape(2 * p, b, d)
+        layers = [observations[:, None].expand(p, 2, b, d).reshape(2 * p, b, d)]
         for i in range(len(self.hidden)):
             weight, bias = views[f"hidden.{i}.weight"], views[f"hidden.{i}.bias"]
-            x = torch.tanh(torch.baddbmm(bias.flatten(0, 1)[:, None], x, weight.flatten(0, 1)))
-        x = x.unflatten(0, (p, 2))
-        return (
-            torch.baddbmm(views["actor.bias"][:, None], x[:, 0], views["actor.weight"]),
-            torch.baddbmm(views["critic.bias"][:, None], x[:, 1], views["critic.weight"]),
-        )
-
-    def _trunk(self, views: Mapping[str, Tensor], x: Tensor, which: int) -> Tensor:
-        for i in range(len(self.hidden)):
-            weight, bias = views[f"hidden.{i}.weight"][:, which], views[f"hidden.{i}.bias"][:, which]
-            x = torch.tanh(torch.baddbmm(bias[:, None], x, weight))
-        return x
+            layers.append(_tanh_layer(layers[-1], weight.flatten(0, 1), bias.flatten(0, 1)[:, None]))
+        return layers
 
     def store(
         self,
@@ -174,3 +227,17 @@ class StackedMLP(Networks):
         layers.append((views["actor.weight"], views["actor.bias"]))
         actor = MLPActor(layers, offset, scale, actions, views.get("log_std"))
         actor.save(folder, facts)
+
+
+_MINUS_ONE = torch.tensor(-1.0)
+
+
+def _tanh_layer(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """tanh(x W + b) as 2 sigmoid(2 (x W + b)) - 1: torch's sigmoid takes a tenth of its tanh's time on a CPU."""
+    return torch.add(_MINUS_ONE, torch.baddbmm(bias, x, weight, beta=2, alpha=2).sigmoid_(), alpha=2)
+
+
+def _last(views: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """[P, B, A] x W + b, computed as [A, h] @ [h, B], since products with few columns are slow."""
+    weight, bias = views[f"{name}.weight"].transpose(1, 2), views[f"{name}.bias"][..., None]
+    return torch.baddbmm(bias, weight, x.transpose(1, 2)).transpose(1, 2)

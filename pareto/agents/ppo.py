@@ -142,11 +142,13 @@ def improve(learner: Learner, batch: Batch, coefficients: Callable[[Tensor], Ten
         coefficients: surrogate change [P, m] -> worth of each objective [P, m].
     """
     n, config, networks, views = batch.logps.shape[1], learner.config, learner.networks, learner.views
+    own = {name: views[name] for name in networks.head.layout}
     for _ in range(config.epochs):
         order = torch.randperm(n, generator=learner.draw)
         for rows in order.split(config.minibatch):
             seen, actions, old, advantages, targets = batch.take(rows)
-            outputs, values = networks.both(views, seen)
+            outputs, values, pull = networks.vjp(views, seen)
+            leaves = [outputs.requires_grad_(), values.requires_grad_(), *own.values()]
             logps, spread = networks.head.logps(outputs, views, actions)
             ratio = (logps - old).exp()
             c = coefficients(surrogate_change(ratio.detach(), advantages))
@@ -154,6 +156,10 @@ def improve(learner: Learner, batch: Batch, coefficients: Callable[[Tensor], Ten
                 dim=1
             )
             error = torch.nn.functional.mse_loss(values, targets, reduction="sum") / len(rows)
-            parts = torch.autograd.grad(loss.sum() + config.value * 0.5 * error, list(views.values()))
-            gradient = torch.cat([part.flatten(1) for part in parts], dim=1)
+            by_outputs, by_values, *by_own = torch.autograd.grad(
+                loss.sum() + config.value * 0.5 * error, leaves
+            )
+            gradient = pull(by_outputs, by_values)
+            for name, part in zip(own, by_own):
+                networks.views(gradient)[name].add_(part)
             learner.adam.step(learner.parameters, gradient, learner.lr, config.max_norm)

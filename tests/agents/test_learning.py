@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from pareto.agents.adam import Adam
 from pareto.agents.aims import Weighted
+from pareto.agents.heads import DiscreteHead, GaussianHead
 from pareto.agents.learning import Learning, Networked, first_policies
-from pareto.agents.ppo import PPOConfig, policy_loss, surrogate_change
+from pareto.agents.networks import StackedMLP
+from pareto.agents.ppo import Batch, Learner, PPOConfig, improve, policy_loss, surrogate_change
 from tests.agents.small import cart, sea, seeded
 
 SMALL = PPOConfig(envs=4, steps=16, epochs=2, minibatch=32, hidden=(16, 16))
@@ -29,8 +32,6 @@ def test_the_surrogate_change_is_a_mean_of_products():
 
 
 def test_the_policy_loss_is_ppos_on_the_standardised_sum():
-    from pareto.agents.ppo import Batch
-
     draw = seeded()
     gains = torch.randn(2, 50, 3, generator=draw)
     blank = torch.zeros(2, 50)
@@ -43,6 +44,32 @@ def test_the_policy_loss_is_ppos_on_the_standardised_sum():
         a = (a - a.mean()) / a.std(unbiased=False)
         known = -torch.minimum(ratio[p] * a, ratio[p].clamp(0.8, 1.2) * a).mean()
         torch.testing.assert_close(loss[p], known, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", [DiscreteHead(3), GaussianHead(2)], ids=["discrete", "gaussian"])
+def test_an_update_follows_the_gradient_of_the_whole_loss(head):
+    p, n, m, draw = 2, 20, 2, seeded()
+    networks = StackedMLP(4, head, m, (6, 5))
+    flat = networks.begin(p, seeded(1)) + 0.3 * torch.randn(p, networks.size, generator=draw)
+    views = networks.views(flat)
+    for view in views.values():
+        view.requires_grad_()
+    seen, gains, targets = (torch.randn(p, n, k, generator=draw) for k in (4, m, m))
+    actions = head.sample(networks.actor(views, seen), views, draw).detach()
+    batch = Batch(seen, actions, -3 + torch.rand(p, n, generator=draw), gains, targets)
+    c, config = torch.tensor([[1.0, 0.5], [0.2, 2.0]]), PPOConfig(epochs=1, minibatch=n, max_norm=0.7)
+
+    outputs, values = networks.both(views, seen)
+    logps, entropy = head.logps(outputs, views, actions)
+    loss = policy_loss((logps - batch.logps).exp(), gains, c, batch, config.clip) - 0.1 * entropy.mean(1)
+    loss = loss + config.value * 0.5 * ((values - targets) ** 2).sum((1, 2)) / n
+    known = torch.cat([g.flatten(1) for g in torch.autograd.grad(loss.sum(), list(views.values()))], 1)
+    known *= (0.7 / known.norm(dim=1, keepdim=True)).clamp_max(1)
+
+    adam = Adam.begin(flat)
+    learner = Learner(networks, views, flat, adam, config, draw, lr=1e-3, entropy=0.1)
+    improve(learner, batch, lambda change: c)
+    torch.testing.assert_close(adam.first, 0.1 * known, atol=1e-7, rtol=1e-4)  # b1 = 0.9, from 0
 
 
 def test_steps_are_counted_truly():

@@ -7,7 +7,7 @@ from gymnasium import spaces
 
 from pareto.agents.adam import Adam
 from pareto.agents.heads import DiscreteHead, GaussianHead, make_head
-from pareto.agents.networks import StackedMLP
+from pareto.agents.networks import Networks, StackedMLP
 from pareto.models.actors import agent_facts, load_actor
 from pareto.models.spaces import Actions, Observations
 from tests.agents.small import seeded
@@ -41,6 +41,37 @@ def test_every_policy_is_its_own_perceptron():
         np.testing.assert_allclose(values[p], plain(views, p, x[p].numpy(), 1, "critic"), atol=1e-5)
     torch.testing.assert_close(networks.actor(views, x), outputs)
     torch.testing.assert_close(networks.critic(views, x), values)
+
+
+@pytest.mark.parametrize("hidden", [(8,), (8, 6), (5, 7, 3)], ids=str)
+@pytest.mark.parametrize("head", [DiscreteHead(3), GaussianHead(2)], ids=["discrete", "gaussian"])
+def test_the_gradient_by_hand_is_autograds(head, hidden):
+    networks = StackedMLP(D, head, M, hidden)
+    flat = networks.begin(P, seeded()) + 0.1 * torch.randn(P, networks.size, generator=seeded(1))
+    views, x = networks.views(flat), torch.randn(P, B, D, generator=seeded(2))
+    for view in views.values():
+        view.requires_grad_()
+    by_outputs = torch.randn(P, B, head.width, generator=seeded(3))
+    by_values = torch.randn(P, B, M, generator=seeded(4))
+    outputs, values, pull = networks.vjp(views, x)
+    expected_outputs, expected_values, recorded = Networks.vjp(networks, views, x)
+    torch.testing.assert_close(outputs, expected_outputs)
+    torch.testing.assert_close(values, expected_values)
+    found = pull(by_outputs, by_values)
+    torch.testing.assert_close(found, recorded(by_outputs, by_values), atol=1e-6, rtol=1e-5)
+    assert not found.requires_grad
+    assert not outputs.requires_grad
+    assert all(bool((part != 0).any()) for name, part in networks.views(found).items() if name != "log_std")
+
+
+def test_hidden_layers_are_tanh_from_end_to_end():
+    networks = StackedMLP(1, DiscreteHead(1), 1, (1,))
+    flat = networks.begin(1, seeded())
+    views, x = networks.views(flat), torch.linspace(-30, 30, 1001)[None, :, None]
+    for name, value in (("hidden.0.weight", 1.0), ("actor.weight", 1.0)):
+        views[name].fill_(value)
+    expected = np.tanh(x.double().numpy())
+    np.testing.assert_allclose(networks.actor(views, x), expected, atol=2e-7, rtol=0)
 
 
 def test_fresh_policies_differ_and_act_almost_evenly():
@@ -100,6 +131,15 @@ def test_log_probabilities_and_entropies_are_torchs(space):
         known = torch.distributions.Categorical(logits=outputs)
     torch.testing.assert_close(logps, known.log_prob(actions))
     torch.testing.assert_close(entropy, known.entropy())
+
+
+def test_what_adam_hardly_sees_stays_out_of_the_subnormal_numbers():
+    parameters = torch.zeros(1, 2)
+    adam = Adam.begin(parameters)
+    for _ in range(3):
+        adam.step(parameters, torch.tensor([[1e-21, 1.0]]), 0.01, 10.0)  # squared: 1e-42, below 1.2e-38
+    assert adam.second.min() >= torch.finfo(torch.float32).tiny
+    assert 0 < -float(parameters[0, 0]) < 1e-17  # three steps of 0.01 x 1e-21 / 1e-5
 
 
 def test_adam_is_torchs_with_a_clip_per_policy():
