@@ -240,6 +240,29 @@ class PolicySet:
             _check_file(self.folder, f"policies/{record.id}/{name}", sha256)
         return self.folder / "policies" / record.id
 
+    def checked_file(self, name: str) -> Path:
+        """Where a file of the run lies, after checking it against the manifest, where the run has one.
+
+        Args:
+            name: path relative to the run folder, with "/".
+
+        Raises:
+            ArtifactError: it is missing, changed, a link, or not in the manifest.
+        """
+        listed = self._manifest
+        if listed is not None and name not in listed:
+            raise ArtifactError(
+                f"{self.folder / name} is not in the manifest, so nothing says that it belongs to the run; remove it, or "
+                "run the sweep again"
+            )
+        _check_file(self.folder, name, None if listed is None else listed[name])
+        return self.folder / name
+
+    @cached_property
+    def _manifest(self) -> Mapping[str, str] | None:
+        """Path -> sha256 as the run's manifest states them; None where there is no manifest."""
+        return _listed(self.folder)
+
     def to_frame(self) -> pandas.DataFrame:
         """A pandas table, one row per policy: id, kind, seed, weight_<objective>, <objective>."""
         import pandas
@@ -389,13 +412,17 @@ def _check_file(folder: Path, name: str, sha256: str | None) -> None:
         )
 
 
+def _listed(folder: Path) -> Mapping[str, str] | None:
+    """Path -> sha256 in the run's manifest; None where there is no manifest."""
+    return manifest.read(folder) if (folder / manifest.NAME).exists() else None
+
+
 def _sha256_in_manifest(folder: Path) -> str | None:
     """The digest of front.json that the manifest states; None where there is no manifest."""
-    if not (folder / manifest.NAME).exists():
+    files = _listed(folder)
+    if files is None:
         return None
-    content = read_json(folder, manifest.NAME)
-    files = content.get("files") if isinstance(content, dict) else None
-    if not isinstance(files, dict) or not isinstance(files.get("front.json"), str):
+    if "front.json" not in files:
         raise ArtifactError(
             f"{folder / manifest.NAME} states no sha256 for front.json; run the sweep again to write it"
         )

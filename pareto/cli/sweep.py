@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-bad", type=_share, metavar="P", help="largest share of skipped rows, such as 0.1%% or 0.001"
     )
+    parser.add_argument(
+        "--redo-damaged",
+        action="store_true",
+        help="do cells again whose files are no longer what they wrote; without it such a folder is refused",
+    )
     add_offline_argument(parser)
     parser.add_argument(
         "--trust-remote-code", action="store_true", help="let a model directory run code of its own"
@@ -66,7 +71,9 @@ def run(args: argparse.Namespace) -> int:
         run_study(study, folder, workers=args.workers)
         return 0
     with _stop_signals() as stop, watcher() as watch:
-        outcome = run_study(study, folder, workers=args.workers, notify=watch, stop=stop)
+        outcome = run_study(
+            study, folder, workers=args.workers, notify=watch, stop=stop, redo_damaged=args.redo_damaged
+        )
     for line in summary(outcome):
         print(line)
     from pareto.report import write_report

@@ -27,18 +27,21 @@ def run(args: argparse.Namespace) -> int:
 
     from pareto.policy_set import from_json, read_json
     from pareto.state import manifest
+    from pareto.study.audit import store_problems
 
     folder = Path(args.folder)
     if not folder.is_dir():
         raise ArtifactError(f"expected a run folder; there is none at {folder}")
     problems = manifest.verify(folder)
+    content, checked = None, ""
     try:
-        loaded = from_json(folder, read_json(folder, "front.json"))
+        content = read_json(folder, "front.json")
+        loaded = from_json(folder, content)
         problems += _disagreements(loaded)
         checked = f"{len(loaded)} policies, {len(loaded.indicators)} indicators"
     except ArtifactError as error:
         problems.append(str(error))
-        checked = ""
+    problems += store_problems(folder, content if checked else None)
     if problems:
         raise UsageError(f"{len(problems)} problems in {folder}\n" + "\n".join(problems))
     print(f"{folder}: whole and consistent ({checked})")

@@ -65,22 +65,23 @@ def read_run(folder: Path | str) -> Run:
     """
     folder = Path(folder)
     policies = policy_set.load(folder)
-    ids = [record.id for record in policies]
     m = len(policies.objectives)
     config = folder / "config.yaml"
     return Run(
         name=folder.resolve().name,
         policies=policies,
-        scores=_each(ids, folder / "scores", ".npz", lambda path: _read_scores(path, m)),
-        samples=_each(ids, folder / "samples", ".jsonl", _read_samples),
-        spent={i: cost for i, cost in _each(ids, folder / "metrics", ".jsonl", _read_spent).items() if cost},
+        scores=_each(policies, "scores", ".npz", lambda path: _read_scores(path, m)),
+        samples=_each(policies, "samples", ".jsonl", _read_samples),
+        spent={i: cost for i, cost in _each(policies, "metrics", ".jsonl", _read_spent).items() if cost},
         config=config.read_text(encoding="utf-8", errors="replace") if config.is_file() else None,
     )
 
 
-def _each(ids: Sequence[str], folder: Path, suffix: str, read: Callable[[Path], T]) -> dict[str, T]:
-    paths = {i: folder / f"{i}{suffix}" for i in ids}
-    return {i: read(path) for i, path in paths.items() if path.is_file()}
+def _each(policies: PolicySet, folder: str, suffix: str, read: Callable[[Path], T]) -> dict[str, T]:
+    """Policy id -> what its file holds, of those that are there and are what the manifest says."""
+    names = {record.id: f"{folder}/{record.id}{suffix}" for record in policies}
+    there = {i: name for i, name in names.items() if (policies.folder / name).is_file()}
+    return {i: read(policies.checked_file(name)) for i, name in there.items()}
 
 
 def _read_scores(path: Path, m: int) -> UnitScores:

@@ -24,8 +24,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digests(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str]:
-    """Relative path (with "/") -> sha256 of every file in a folder, sorted by path.
+def sha256_of(folder: Path, name: str) -> str | None:
+    """sha256 of a file that a relative path names, or None where no such file is.
+
+    Raises:
+        ArtifactError: it is a link or a device.
+    """
+    path = folder / name
+    if not path.exists() and not path.is_symlink():
+        return None
+    _check_plain(path, folder)
+    return sha256(path)
+
+
+def names(folder: Path | str, unlisted: Collection[str] = ()) -> list[str]:
+    """Relative path (with "/") of every file in a folder, sorted.
 
     Args:
         folder: the folder.
@@ -35,31 +48,50 @@ def digests(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str
         ArtifactError: a symbolic link or another thing that is neither file nor folder.
     """
     folder = Path(folder)
-    found = {}
+    found = []
     for path, relative in _walk(folder, folder, unlisted):
-        if path.is_symlink() or not path.is_file():
-            raise ArtifactError(
-                f"{path} is a link or a device; only plain files may lie in {folder}; put a copy there"
-            )
-        found[relative] = sha256(path)
-    return dict(sorted(found.items()))
+        _check_plain(path, folder)
+        found.append(relative)
+    return sorted(found)
 
 
-def write(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str]:
+def digests(folder: Path | str, unlisted: Collection[str] = ()) -> dict[str, str]:
+    """Relative path -> sha256 of every file in a folder, sorted by path; see `names`."""
+    folder = Path(folder)
+    return {name: sha256(folder / name) for name in names(folder, unlisted)}
+
+
+def write(
+    folder: Path | str, unlisted: Collection[str] = (), known: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Write `manifest.json` over everything else in the folder; return path -> sha256.
 
     Args:
         folder: a folder that is otherwise complete.
         unlisted: names right inside the folder that the manifest does not cover; they are named in it.
+        known: path -> sha256 that files must have. They are listed with these whatever lies there, so that the manifest
+            tells of a change instead of covering it up.
 
     Raises:
         ArtifactError: a symbolic link inside.
         MachineError: the disk is full or read-only.
     """
-    files = digests(folder, {NAME, *unlisted})
+    folder = Path(folder)
+    known = known or {}
+    rest = {name: sha256(folder / name) for name in names(folder, {NAME, *unlisted}) if name not in known}
+    files = dict(sorted({**rest, **known}.items()))
     content = {"format": FORMAT, "unlisted": sorted(unlisted), "files": files}
-    atomic.write_json(Path(folder) / NAME, {**content, "sha256": _own_sha256(content)})
+    atomic.write_json(folder / NAME, {**content, "sha256": _own_sha256(content)})
     return files
+
+
+def read(folder: Path | str) -> dict[str, str]:
+    """Path -> sha256 as the folder's manifest states them.
+
+    Raises:
+        ArtifactError: there is no manifest, or it is broken.
+    """
+    return _read(Path(folder) / NAME)[0]
 
 
 def verify(folder: Path | str) -> list[str]:
@@ -159,6 +191,13 @@ def _is_as_written(path: Path) -> bool:
     own = {key: content[key] for key in ("format", "unlisted", "files") if key in content}
     whole = {**own, "sha256": _own_sha256(own)}
     return text in (atomic.json_text(whole).encode(), atomic.json_text(own).encode())
+
+
+def _check_plain(path: Path, folder: Path) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise ArtifactError(
+            f"{path} is a link or a device; only plain files may lie in {folder}; put a copy there"
+        )
 
 
 def _walk(folder: Path, root: Path, unlisted: Collection[str]) -> Iterator[tuple[Path, str]]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pareto.cells import Cell
 from pareto.errors import Interrupted, MachineError, ParetoError
 from pareto.study.commit import clear_scratch, publish_cell
+from pareto.study.committed import redo_dependents
 from pareto.study.config import StudyConfig
 from pareto.study.engines import ENGINES, Engine, Event, Setup
 from pareto.study.layout import RunFolder
@@ -193,6 +194,7 @@ class Controller:
             publish_cell(self._run, cell, result)
             if self._store.commit(cell.id, self._owner, dict(result)):
                 self._homes[cell.id] = result["home"]
+                redo_dependents(self._store, cell.id)
                 self._notify(Notice("done", cell, result["cost"]))
                 clear_scratch(self._run, cell)
         except ParetoError as error:

@@ -13,6 +13,7 @@ import numpy as np
 from pareto.cells import digest
 from pareto.state import atomic, manifest
 from pareto.study import front_json
+from pareto.study.committed import all_recorded
 from pareto.study.config import StudyConfig
 from pareto.study.controller import Controller
 from pareto.study.layout import UNLISTED, RunFolder
@@ -21,6 +22,8 @@ from pareto.study.scores import plain, read_scores
 from pareto.study.store import Row, Store
 
 _PACKAGES = ("numpy", "moocore", "torch", "transformers", "peft", "gymnasium")
+FRONT_SHA256 = "front_sha256"
+"""The fact under which the store keeps the digest of front.json."""
 
 
 def write_front(
@@ -64,7 +67,8 @@ def write_front(
     front["provenance"]["content_sha256"] = front_json.content_sha256(front)
     atomic.write_json(run.front, front)
     atomic.write_text(run.table, front_json.front_csv(front))
-    manifest.write(run.root, UNLISTED)
+    store.set(FRONT_SHA256, manifest.sha256(run.front))
+    manifest.write(run.root, UNLISTED, all_recorded(store))
     return front
 
 
@@ -77,14 +81,14 @@ def scored_policies(run: RunFolder, rows: Iterable[Row], role: str = "policy") -
         role: of the cells: "policy", or "candidate" for those that only a decision rested on.
 
     Raises:
-        ArtifactError: a score file is missing or broken.
+        ArtifactError: a score file is missing, broken or changed.
     """
     homes = {row.cell.id: row.result["home"] for row in rows if row.result}
     return [
         front_json.Scored(
             cell=row.cell,
             policy=policy,
-            scores=read_scores(run.scores(policy["id"])),
+            scores=read_scores(run.scores(policy["id"]), policy["scores_sha256"]),
             needs={name: homes[cell_id] for name, cell_id in row.cell.needs.items()},
         )
         for row in rows

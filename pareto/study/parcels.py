@@ -28,9 +28,12 @@ def pack(folder: Path, unlisted: Collection[str] = ()) -> dict[str, bytes]:
     """
     if not folder.is_dir():
         return {}
-    names = manifest.digests(folder, unlisted)
-    left = {name for name in names if any(atomic.is_leftover(part) for part in name.split("/"))}
-    return {name: (folder / name).read_bytes() for name in names if name not in left}
+    whole = (
+        name
+        for name in manifest.names(folder, unlisted)
+        if not any(atomic.is_leftover(part) for part in name.split("/"))
+    )
+    return {name: (folder / name).read_bytes() for name in whole}
 
 
 def unpack(parcel: Parcel, folder: Path) -> None:

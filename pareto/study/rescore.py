@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pareto.errors import ArtifactError, MachineError
-from pareto.state import manifest
+from pareto.errors import ArtifactError
 from pareto.study import front_json
+from pareto.study.committed import check_committed
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.finish import scored_policies
 from pareto.study.layout import RunFolder
@@ -55,7 +55,7 @@ def rescore(
         progress: called with (policies done, policies in all).
 
     Raises:
-        ArtifactError: not a complete run, or a policy file that is not what was written.
+        ArtifactError: not a complete run, or a file that is not what its cell wrote.
         UsageError: settings that cannot be.
     """
     if split not in SPLITS:
@@ -66,6 +66,7 @@ def rescore(
     study = load_study(run.config, set, imports)
     with Store(run.store) as store:
         rows, frozen = store.rows(), store.get("ref_point")
+    check_committed(run, rows)
     pin_threads(study.engine.threads)
     found = scored_policies(run, rows)
     task_needs = _task_needs(study, run, rows)
@@ -108,14 +109,6 @@ def _score(
     task: Any = study.task
     policy = scored.policy
     path = run.policy(policy["id"])
-    try:
-        intact = manifest.digests(path) == policy["files"]
-    except OSError as error:
-        raise MachineError(f"{path} cannot be read: {error.strerror}; restore it") from error
-    if not intact:
-        raise ArtifactError(
-            f"{path} does not hold the files that were scored; see `pareto verify {run.root}`"
-        )
     needs = {**task_needs, **{name: run.root / home for name, home in scored.needs.items()}}
     scores = task.score(path, policy["kind"], policy["weights"], split, needs)
     check_scores(scores, split, task.objectives, policy["id"])

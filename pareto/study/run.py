@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pareto.errors import ConfigError, UsageError
 from pareto.state import atomic
 from pareto.state.trackers import check_installed
-from pareto.study import engines
+from pareto.study import committed, engines
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.controller import Controller, Notice
 from pareto.study.engines import launched
@@ -57,6 +57,7 @@ def sweep(
     set: Iterable[str] = (),
     workers: int | None = None,
     imports: Iterable[str] = (),
+    redo_damaged: bool = False,
 ) -> PolicySet:
     """Produce a policy set: what `pareto sweep` does.
 
@@ -68,6 +69,7 @@ def sweep(
         set: ``key=value`` settings that change the config; not with a resolved study.
         workers: cells at the same time; 0 runs them in this process. Default: what the config says.
         imports: modules to import first, so that the tasks and methods they register can be named.
+        redo_damaged: do cells again whose files are no longer what they wrote; else such a folder is refused.
 
     Returns:
         The policies that stand. Cells that failed are listed in its content.
@@ -78,7 +80,7 @@ def sweep(
         MachineError: the folder cannot be written, or the disk is full.
     """
     study = resolve(config, set, imports)
-    outcome = run_study(study, Path(out or default_folder(study)), workers=workers)
+    outcome = run_study(study, Path(out or default_folder(study)), workers=workers, redo_damaged=redo_damaged)
     return importlib.import_module("pareto.policy_set").load(outcome.folder)
 
 
@@ -111,6 +113,7 @@ def run_study(
     workers: int | None = None,
     notify: Callable[[Notice], None] = lambda notice: None,
     stop: Callable[[], bool] = lambda: False,
+    redo_damaged: bool = False,
 ) -> Outcome:
     """Do what is missing of a study and write its front.
 
@@ -123,6 +126,7 @@ def run_study(
         workers: cells at the same time; 0 runs them in this process; None takes the config's number.
         notify: told what happens.
         stop: asked again and again; True ends the sweep, resumable.
+        redo_damaged: do cells again whose files are no longer what they wrote; else such a folder is refused.
 
     Raises:
         Interrupted: `stop` said so.
@@ -147,6 +151,10 @@ def run_study(
     check_folder(run)
     with only_sweep(run), Store(run.store, create=True) as store:
         check_same_study(store, study, run)
+        if redo_damaged:
+            committed.redo_damaged(run, store)
+        else:
+            committed.check_committed(run, [*store.rows(), *store.rows(planned=False)])
         store.release()  # whoever held these is dead: this process alone has the folder
         atomic.remove_leftovers(run.root)
         owner = f"{socket.gethostname()}:{os.getpid()}"

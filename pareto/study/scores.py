@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -80,14 +81,21 @@ def scores_bytes(scores: Mapping[str, Scores]) -> bytes:
     return buffer.getvalue()
 
 
-def read_scores(path: Path) -> ScoreFile:
+def read_scores(path: Path, sha256: str | None = None) -> ScoreFile:
     """Read what `scores_bytes` made.
 
+    Args:
+        path: the file.
+        sha256: what its bytes must have, where that is known.
+
     Raises:
-        ArtifactError: the file is missing or broken.
+        ArtifactError: the file is missing, broken or changed.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise ValueError(f"it does not have the sha256 {sha256[:12]}... it was written with")
+        with np.load(BytesIO(content), allow_pickle=False) as arrays:
             return ScoreFile(
                 heldout=arrays["values"],
                 selection=arrays["selection"],
@@ -97,7 +105,7 @@ def read_scores(path: Path) -> ScoreFile:
             )
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ArtifactError(
-            f"{path} is not a readable score file ({error}); restore it, or sweep into a new folder"
+            f"{path} is not a readable score file ({error}); restore it, or sweep with --redo-damaged"
         ) from error
 
 

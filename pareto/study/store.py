@@ -8,6 +8,7 @@ counted as wasted.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -82,10 +83,13 @@ class Store:
         if not create and not self.path.is_file():
             raise ArtifactError(f"expected a sweep's store at {self.path}; there is none")
         with self._guard():
-            self._db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
+            # Where nothing can be written, SQLite reads only what it takes for unchanging.
+            frozen = not create and not os.access(self.path.parent, os.W_OK)
+            where = f"{self.path.absolute().as_uri()}?immutable=1" if frozen else self.path
+            self._db = sqlite3.connect(where, timeout=30.0, isolation_level=None, uri=frozen)
             self._db.row_factory = sqlite3.Row
             try:
-                self._open(create)
+                self._check_version() if frozen else self._open(create)
             except BaseException:
                 self._db.close()
                 raise
@@ -132,7 +136,7 @@ class Store:
             found = self._db.execute(
                 sql.CLAIM, {"owner": owner, "now": now, "until": now + lease_s}
             ).fetchall()
-        return Claim(Cell.from_json(json.loads(found[0]["cell"])), found[0]["attempts"]) if found else None
+        return Claim(self._cell(found[0]), found[0]["attempts"]) if found else None
 
     def report(
         self, cell_id: str, owner: str, lease_s: float, *, tokens: int | None = None, steps: int | None = None
@@ -202,11 +206,25 @@ class Store:
             ).fetchall()
         return [row["id"] for row in freed]
 
+    def redo(self, cell_id: str) -> None:
+        """Forget the result of a finished cell, so that it is done again; what it cost counts as wasted."""
+        with self._transaction():
+            self._redo(self.row(cell_id))
+
+    def dependents(self, cell_id: str) -> list[str]:
+        """Ids of the finished cells that need a cell."""
+        with self._guard():
+            found = self._db.execute(
+                "SELECT c.id FROM cells c JOIN needs n ON n.cell = c.id WHERE n.need = ? AND c.status = 'done' ORDER BY c.id",
+                (cell_id,),
+            ).fetchall()
+        return [row["id"] for row in found]
+
     def rows(self, planned: bool = True) -> list[Row]:
         """All cells of the present plan in its order, or (`planned=False`) those of earlier plans only.
 
         Raises:
-            ArtifactError: a result does not have the digest that stands beside it.
+            ArtifactError: a cell or a result does not have the digest that stands beside it.
         """
         where = "IS NOT NULL" if planned else "IS NULL"
         with self._guard():
@@ -272,18 +290,21 @@ class Store:
             )
         self._db.execute(f"PRAGMA synchronous = {self.SYNCHRONOUS}")
         with self._transaction():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and create:
+            if create and self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in sql.SCHEMA:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION}")
-            elif version != sql.SCHEMA_VERSION:
-                raise ArtifactError(
-                    f"{self.path} is a store of version {version}; this program reads version {sql.SCHEMA_VERSION}"
-                )
+            self._check_version()
+
+    def _check_version(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version != sql.SCHEMA_VERSION:
+            raise ArtifactError(
+                f"{self.path} is a store of version {version}; this program reads version {sql.SCHEMA_VERSION}"
+            )
 
     def _redo(self, row: Row) -> None:
-        """Forget a result that was made for another role; what it cost counts as wasted."""
+        """Forget a result; what it cost counts as wasted."""
         cost = (row.result or {})["cost"]
         self._db.execute(
             "UPDATE cells SET status = 'pending', result = NULL, result_sha256 = NULL, lost_s = lost_s + :s, "
@@ -296,6 +317,14 @@ class Store:
             },
         )
 
+    def _cell(self, row: sqlite3.Row) -> Cell:
+        cell = Cell.from_json(json.loads(row["cell"]))
+        if cell.id != row["id"]:
+            raise ArtifactError(
+                f"{self.path}: cell {row['id']} was changed: what it is to do has the id {cell.id}"
+            )
+        return cell
+
     def _row(self, row: sqlite3.Row) -> Row:
         result = None if row["result"] is None else json.loads(row["result"])
         if result is not None and digest(result) != row["result_sha256"]:
@@ -306,7 +335,7 @@ class Store:
         open_steps = (row["spent_steps"] or 0) + (row["carried_steps"] or 0)
         failed = row["status"] == "failed"
         return Row(
-            cell=Cell.from_json(json.loads(row["cell"])),
+            cell=self._cell(row),
             status=row["status"],
             attempts=row["attempts"],
             failure=None if row["failure"] is None else json.loads(row["failure"]),

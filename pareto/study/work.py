@@ -114,18 +114,20 @@ def _cell_job(
     with _alone(scratch):
         _reset_peaks()
         fitted = _fit(study, cell, needs, scratch, reporter)
+        files = _below(manifest.read(scratch / "fitted"), "files/")
         cost = fitted.cost
         policies = []
         if cell.role != "prerequisite":
             for policy in fitted.policies:
-                record, scored = _score(study, policy, {**task_needs, **needs}, scratch, reporter)
+                record, scored = _score(study, policy, files, {**task_needs, **needs}, scratch, reporter)
                 policies.append(record)
                 cost = cost + scored
         rss, gpu = _peaks()
     cost = replace(
         cost, wall_s=time.monotonic() - start, peak_rss_mb=max(cost.peak_rss_mb, rss), peak_gpu_mb=gpu
     )
-    return {"home": _home(cell, policies), "policies": policies, "cost": asdict(cost)}
+    rest = _rest(run, cell, files, policies)
+    return {"home": _home(cell, policies), "policies": policies, "files": rest, "cost": asdict(cost)}
 
 
 def trains(run: RunFolder, job: Mapping[str, Any]) -> bool:
@@ -219,7 +221,7 @@ def _fitted_json(cell: Cell, fitted: Fitted, folder: Path, root: Path) -> dict[s
     """What a fit call returned, with every path relative to its folder, after checking it."""
     if cell.role != "prerequisite" and not fitted.policies:
         raise ArtifactError(f"cell {cell.id} must make at least one policy; it made none")
-    files = manifest.digests(folder)
+    files = manifest.names(folder)
     for name in files:
         if name.endswith(_REFUSED_SUFFIXES):
             raise ArtifactError(
@@ -263,10 +265,40 @@ def _home(cell: Cell, policies: Sequence[Mapping[str, Any]]) -> str:
     return f"policies/{whole[0]}" if whole else f"prerequisites/{cell.id}"
 
 
+def _below(files: Mapping[str, str], folder: str) -> dict[str, str]:
+    """The files whose path begins with a folder's, by the rest of their path."""
+    return {n.removeprefix(folder): sha256 for n, sha256 in files.items() if n.startswith(folder)}
+
+
+def _rest(
+    run: RunFolder, cell: Cell, files: Mapping[str, str], policies: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Path in the run folder -> sha256 of what a cell leaves beside its policies, as `publish_cell` places it."""
+    taken = tuple(_prefix(policy["folder"]) for policy in policies)
+    place = run.prerequisite(cell.id).relative_to(run.root).as_posix()
+    rest = {f"{place}/{n}": sha256 for n, sha256 in files.items() if not (taken and n.startswith(taken))}
+    log = run.scratch(cell.id) / "metrics.jsonl"
+    if log.exists():
+        rest[run.metrics(cell.id).relative_to(run.root).as_posix()] = manifest.sha256(log)
+    return rest
+
+
+def _prefix(folder: str) -> str:
+    return "" if folder == "." else f"{folder}/"
+
+
 def _score(
-    study: StudyConfig, policy: PolicyFiles, needs: Mapping[str, Path], scratch: Path, reporter: Reporter
+    study: StudyConfig,
+    policy: PolicyFiles,
+    files: Mapping[str, str],
+    needs: Mapping[str, Path],
+    scratch: Path,
+    reporter: Reporter,
 ) -> tuple[dict[str, Any], Cost]:
-    """Score one policy on both splits and write its arrays and samples into scratch/scored."""
+    """Score one policy on both splits and write its arrays and samples into scratch/scored.
+
+    `files` are the digests of all that the cell fitted, by path in its folder.
+    """
     task: Any = study.task
     scores: dict[str, Scores] = {}
     for split in SPLITS:
@@ -280,14 +312,15 @@ def _score(
     atomic.write_bytes(scored / f"{policy.id}.npz", scores_bytes(scores))
     lines = "".join(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in samples)
     atomic.write_text(scored / f"{policy.id}.jsonl", lines)
+    folder = policy.folder.relative_to(scratch / "fitted" / "files").as_posix()
     record = {
         "id": policy.id,
         "kind": policy.kind,
         "weights": None if policy.weights is None else dict(policy.weights),
         "weights_kind": policy.weights_kind,
         "extra": dict(policy.extra),
-        "folder": policy.folder.relative_to(scratch / "fitted" / "files").as_posix(),
-        "files": manifest.digests(policy.folder),
+        "folder": folder,
+        "files": _below(files, _prefix(folder)),
         "scores_sha256": manifest.sha256(scored / f"{policy.id}.npz"),
         "samples_sha256": manifest.sha256(scored / f"{policy.id}.jsonl"),
     }

@@ -96,5 +96,6 @@ def test_what_a_job_cost_is_read_from_its_log(tmp_path: Path) -> None:
     (logs / f"{ids[1]}.jsonl").write_text('{"step": 1, "env_steps": 7}\n')
     (logs / f"{ids[2]}.jsonl").write_text('{"step": 1, "tokens": 10}\n{"torn')
     (logs / f"{ids[3]}.jsonl").write_text('{"step": 1, "loss": 0.5, "tokens": null}\n')
+    (folder / "manifest.json").unlink()  # it knows no logs
     rows = build([read_run(folder)]).runs[0].policies
     assert [(p.cost, p.cost_unit) for p in rows] == [(25.0, "train_tokens"), (7.0, "env_steps"), (None, None), (None, None)]  # fmt: skip

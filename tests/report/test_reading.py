@@ -45,6 +45,7 @@ def test_a_broken_file_is_named(tmp_path: Path, name: str, content: bytes, messa
     run = write_run(tmp_path / "run", n=3, units=8)
     policy = json.loads((run / "front.json").read_text())["policies"][0]["id"]
     (run / name.format(id=policy)).write_bytes(content)
+    (run / "manifest.json").unlink()  # a run without one: nothing else tells
     with pytest.raises(ArtifactError, match=message):
         read_run(run)
 
@@ -53,6 +54,7 @@ def test_scores_of_another_shape(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", n=3, units=8)
     policy = json.loads((run / "front.json").read_text())["policies"][0]["id"]
     np.savez(run / "scores" / f"{policy}.npz", values=np.zeros((8, 5)), unit_ids=np.arange(8).astype(str))
+    (run / "manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"expected values \[8, 2\].*got \[8, 5\]"):
         read_run(run)
 

@@ -185,7 +185,7 @@ def _folder(key: str, reference: Any) -> Path:
     if key not in known:
         folder = Path(home.name) / key
         parcels.unpack(ray.get(reference), folder)
-        manifest.digests(folder)  # plain files only
+        manifest.names(folder)  # plain files only
         known[key] = folder
     return known[key]
 
