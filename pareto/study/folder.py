@@ -18,6 +18,7 @@ from pareto.errors import ConfigError, MachineError, UsageError
 from pareto.state import atomic
 from pareto.study.config import StudyConfig
 from pareto.study.layout import RunFolder
+from pareto.study.mounts import check_mount
 from pareto.study.store import Store
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -29,9 +30,10 @@ def check_folder(run: RunFolder) -> None:
 
     Raises:
         ConfigError: it holds something that no sweep wrote.
-        UsageError: it cannot be made or written there.
+        UsageError: it cannot be made or written there, or lies on a network file system.
         MachineError: the disk is full or broken.
     """
+    check_mount(run.root)
     try:
         if run.root.is_dir() and not run.store.exists():
             names = sorted(path.name for path in run.root.iterdir())
@@ -67,6 +69,10 @@ def only_sweep(run: RunFolder) -> Iterator[None]:
                 f"another sweep is at work in {run.root} ({file.read().strip() or 'just started'}); wait until it is done, "
                 "or stop it and run this again"
             ) from None
+        except OSError as error:
+            raise UsageError(
+                f"{run.root} lies on a file system without locks ({error.strerror}); choose a local folder with --out"
+            ) from error
         file.truncate(0)
         file.write(
             f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n"
