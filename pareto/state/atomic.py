@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -104,16 +104,38 @@ def publish(source: Path, target: Path) -> None:
 
 def move(source: Path, target: Path) -> None:
     """Give what is on the disk already another name; as `publish`, without flushing the content again."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replaced = _sibling(target, "replaced")
-        if target.is_dir():  # a rename replaces a file, but not a folder that holds something
-            os.rename(target, replaced)
-        os.rename(source, target)
-        sync_folder(target.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
-        raise _machine_error(f"publishing {target}", error) from error
+    move_all([(source, target)])
+
+
+def move_all(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Give several files and folders that are on the disk already other names, in this order.
+
+    Their new folders are flushed at the end: most file systems then write down all the renames at once.
+
+    Args:
+        moves: (where it is, its new name); as for `publish`.
+
+    Raises:
+        MachineError: the disk failed; some may have their new names and others not.
+    """
+    parents, replaced = [], []
+    for source, target in moves:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():  # a rename replaces a file, but not a folder that holds something
+                replaced.append(_sibling(target, "replaced"))
+                os.rename(target, replaced[-1])
+            os.rename(source, target)
+        except OSError as error:
+            raise _machine_error(f"publishing {target}", error) from error
+        parents.append(target.parent)
+    for parent in dict.fromkeys(parents):
+        try:
+            sync_folder(parent)
+        except OSError as error:
+            raise _machine_error(f"publishing into {parent}", error) from error
+    for old in replaced:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

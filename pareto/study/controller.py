@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,16 +10,18 @@ from typing import Any, Literal
 
 from pareto.cells import Cell
 from pareto.errors import Interrupted, MachineError, ParetoError
-from pareto.study.commit import clear_scratch, publish_cell
+from pareto.study.commit import clear_scratch, publish_cells
 from pareto.study.committed import redo_dependents
 from pareto.study.config import StudyConfig
 from pareto.study.engines import ENGINES, Engine, Event, Setup
 from pareto.study.layout import RunFolder
 from pareto.study.plan import Plan
-from pareto.study.store import Store
+from pareto.study.store import Claim, Store
 
 LEASE_S = 60.0
 HEARTBEAT_S = 1.0
+SETTLE_EVERY_S = 0.5
+"""Cells that end within this time after others were committed wait for each other, so that many small ones share a flush."""
 GRACE_S = 5.0
 """How long running cells get to reach their next report when a stop is asked for."""
 
@@ -81,6 +84,8 @@ class Controller:
         self._workers, self._owner, self._notify, self._stop = workers, owner, notify, stop
         self._engine: Engine | None = None
         self._running: dict[str, _Running] = {}
+        self._finished: list[tuple[Cell, Mapping[str, Any]]] = []
+        self._settled_s = -math.inf
         self._homes = {row.cell.id: row.result["home"] for row in store.rows() if row.result}
         self._exact: Event | None = None
         self._fault: BaseException | None = None
@@ -105,12 +110,15 @@ class Controller:
         """
         while self._fault is None:
             self._check_stop()
-            while self._free() > 0 and (claim := self._store.claim(self._owner, LEASE_S)):
+            while self._free() > 0 and (claim := self._claim()):
                 self._submit(claim.cell)
-            if not self._running:
+            if self._running:
+                self._open().wait(HEARTBEAT_S / 4)
+                self._beat()
+                if time.monotonic() - self._settled_s >= SETTLE_EVERY_S:
+                    self._settle()
+            elif self._fault is None:
                 return
-            self._open().wait(HEARTBEAT_S / 4)
-            self._beat()
         self._let_go()
         raise self._fault
 
@@ -149,6 +157,14 @@ class Controller:
     def _free(self) -> int:
         return max(self._workers, 1) if self._engine is None else self._engine.free()
 
+    def _claim(self) -> Claim | None:
+        """A cell that can be done; the finished ones are committed before there seems to be none."""
+        found = self._store.claim(self._owner, LEASE_S)
+        if found is None and self._finished:
+            self._settle()
+            found = self._store.claim(self._owner, LEASE_S) if self._fault is None else None
+        return found
+
     def _submit(self, cell: Cell) -> None:
         self._running[cell.id] = _Running(cell, time.monotonic())
         self._notify(Notice("start", cell))
@@ -181,7 +197,7 @@ class Controller:
         self._tell(running, 0.0)
         del self._running[event.job]
         if event.kind == "done":
-            self._commit(running.cell, event.data)
+            self._finished.append((running.cell, event.data))
         elif event.kind == "stopped":
             self._notify(Notice("stopped", running.cell))
         elif event.data["fault"] == "machine":
@@ -189,16 +205,23 @@ class Controller:
         else:
             self._fail(running.cell, event.data)
 
-    def _commit(self, cell: Cell, result: Mapping[str, Any]) -> None:
+    def _settle(self) -> None:
+        """Give what is finished its place, and commit it."""
+        finished, self._finished = self._finished, []
+        if not finished:
+            return
         try:
-            publish_cell(self._run, cell, result)
-            if self._store.commit(cell.id, self._owner, dict(result)):
-                self._homes[cell.id] = result["home"]
-                redo_dependents(self._store, cell.id)
-                self._notify(Notice("done", cell, result["cost"]))
-                clear_scratch(self._run, cell)
+            publish_cells(self._run, finished)
+            done = self._store.commit_all(self._owner, {cell.id: result for cell, result in finished})
+            for cell, result in finished:
+                if cell.id in done:
+                    self._homes[cell.id] = result["home"]
+                    redo_dependents(self._store, cell.id)
+                    self._notify(Notice("done", cell, result["cost"]))
+            clear_scratch(self._run, [cell for cell, _ in finished if cell.id in done])
         except ParetoError as error:
-            self._fault = error  # raised by the loop: this may be called from within a cell's work
+            self._fault = self._fault or error  # raised by the loop, once running cells were let go
+        self._settled_s = time.monotonic()
 
     def _fail(self, cell: Cell, failure: Mapping[str, Any]) -> None:
         cap = 1 if failure["fault"] == "input" else self._study.engine.max_attempts
@@ -236,6 +259,7 @@ class Controller:
         deadline = time.monotonic() + GRACE_S
         while self._running and time.monotonic() < deadline:
             engine.wait(0.1)
+        self._settle()
         self._store.release(self._owner)
 
 

@@ -1,6 +1,7 @@
 """The store: one SQLite file that knows every cell, who works on it, what it cost and what came out.
 
-A state change is one durable transaction. A cell is claimed by one UPDATE, under a lease that its owner extends; only
+A state change is one transaction, flushed to the disk before it counts. Only claims and reports are not flushed by
+themselves: they outlive a kill, and a power cut may take the last of them, which frees a cell. A cell is claimed by one UPDATE, under a lease that its owner extends; only
 the owner can finish it, and only once. What a killed attempt had done beyond the point from which the next one goes on is
 counted as wasted.
 """
@@ -11,7 +12,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +74,14 @@ class Store:
     """
 
     SYNCHRONOUS = "FULL"
-    """SQLite's setting: FULL flushes every change of state before it counts."""
+    """SQLite's setting for changes that are flushed."""
 
     def __init__(
         self, path: Path | str, *, create: bool = False, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = Path(path)
         self._clock = clock
+        self._level = ""
         if not create and not self.path.is_file():
             raise ArtifactError(f"expected a sweep's store at {self.path}; there is none")
         with self._guard():
@@ -133,6 +135,7 @@ class Store:
         """
         now = self._clock()
         with self._guard():
+            self._flush(False)
             found = self._db.execute(
                 sql.CLAIM, {"owner": owner, "now": now, "until": now + lease_s}
             ).fetchall()
@@ -153,6 +156,7 @@ class Store:
         now = self._clock()
         about = {"id": cell_id, "owner": owner, "now": now, "until": now + lease_s}
         with self._guard():
+            self._flush(False)
             if tokens is None and steps is None:
                 done = self._db.execute(
                     "UPDATE cells SET heartbeat = :now, lease_until = :until "
@@ -165,11 +169,26 @@ class Store:
 
     def commit(self, cell_id: str, owner: str, result: dict[str, Any]) -> bool:
         """Finish a cell with its result; False when the owner lost it, and then nothing has changed."""
-        about = {"id": cell_id, "owner": owner, "now": self._clock()}
-        text = canonical_json(result)
-        with self._guard():
-            done = self._db.execute(sql.COMMIT, {**about, "result": text, "sha256": digest(result)})
-        return done.rowcount == 1
+        return self.commit_all(owner, {cell_id: result}) == {cell_id}
+
+    def commit_all(self, owner: str, results: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Finish several cells at once, in one transaction.
+
+        Args:
+            owner: who claimed them.
+            results: cell id -> its result.
+
+        Returns:
+            Ids of the cells that are finished now; with the others, which the owner lost, nothing has happened.
+        """
+        found = set()
+        with self._transaction():
+            for cell_id, result in results.items():
+                about = {"id": cell_id, "owner": owner, "now": self._clock()}
+                text = {"result": canonical_json(result), "sha256": digest(result)}
+                if self._db.execute(sql.COMMIT, {**about, **text}).rowcount == 1:
+                    found.add(cell_id)
+        return found
 
     def fail(self, cell_id: str, owner: str, failure: dict[str, Any], max_attempts: int) -> bool:
         """Note that an attempt ended badly.
@@ -199,6 +218,7 @@ class Store:
             owner: only this owner's; None frees all, for when no owner can be alive.
         """
         with self._guard():
+            self._flush(True)
             freed = self._db.execute(
                 f"UPDATE cells SET {sql.END_ATTEMPT}, status = 'pending' "
                 "WHERE status = 'running' AND (:owner IS NULL OR owner = :owner) RETURNING id",
@@ -268,6 +288,7 @@ class Store:
     def set(self, key: str, value: Any) -> None:
         """Note a fact about the study."""
         with self._guard():
+            self._flush(True)
             self._db.execute(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value, allow_nan=False))
             )
@@ -288,7 +309,6 @@ class Store:
             raise MachineError(
                 f"{self.path} lies on a file system that cannot hold a write-ahead log; choose a local folder with --out"
             )
-        self._db.execute(f"PRAGMA synchronous = {self.SYNCHRONOUS}")
         with self._transaction():
             if create and self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in sql.SCHEMA:
@@ -346,9 +366,17 @@ class Store:
             heartbeat=row["heartbeat"],
         )
 
+    def _flush(self, flushed: bool) -> None:
+        """Have the next change flushed, with all before it, or not."""
+        level = self.SYNCHRONOUS if flushed or self.SYNCHRONOUS != "FULL" else "NORMAL"
+        if level != self._level:
+            self._db.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._guard():
+            self._flush(True)
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

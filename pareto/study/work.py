@@ -273,7 +273,7 @@ def _below(files: Mapping[str, str], folder: str) -> dict[str, str]:
 def _rest(
     run: RunFolder, cell: Cell, files: Mapping[str, str], policies: Sequence[Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Path in the run folder -> sha256 of what a cell leaves beside its policies, as `publish_cell` places it."""
+    """Path in the run folder -> sha256 of what a cell leaves beside its policies, as `publish_cells` places it."""
     taken = tuple(_prefix(policy["folder"]) for policy in policies)
     place = run.prerequisite(cell.id).relative_to(run.root).as_posix()
     rest = {f"{place}/{n}": sha256 for n, sha256 in files.items() if not (taken and n.startswith(taken))}

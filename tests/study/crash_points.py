@@ -43,7 +43,7 @@ def dying_at(point: int) -> None:
 
     for name in ("rename", "replace", "fsync", "mkdir", "unlink"):
         setattr(os, name, counted(getattr(os, name)))
-    for name in ("set", "plan", "claim", "commit", "report"):
+    for name in ("set", "plan", "claim", "commit_all", "report"):
         setattr(Store, name, counted(getattr(Store, name)))
 
 
