@@ -13,11 +13,12 @@ from pareto.study.committed import recorded
 from pareto.study.finish import FRONT_SHA256
 from pareto.study.front_json import cost_block
 from pareto.study.layout import RunFolder
+from pareto.study.seal import is_broken
 from pareto.study.store import Row, Store
 
 
 def store_problems(folder: Path, front: Mapping[str, Any] | None) -> list[str]:
-    """What a complete run folder and its store tell differently; nothing where there is no store.
+    """What a complete run folder and its store tell differently; an imported run has no store.
 
     The files themselves are not read: whether they have the digests of the manifest is the manifest's matter, here these are
     compared with the store's.
@@ -28,14 +29,17 @@ def store_problems(folder: Path, front: Mapping[str, Any] | None) -> list[str]:
     """
     run = RunFolder(folder)
     if not run.store.is_file():
-        return []
+        swept = front is not None and (front.get("provenance") or {}).get("config_sha256") is not None
+        return [f"{run.store} is missing, though a sweep made the run"] if swept else []
     try:
         with Store(run.store) as store:
             planned, kept = store.rows(), store.rows(planned=False)
             digest = store.get(FRONT_SHA256)
+            broken = is_broken(store)
     except ParetoError as error:
         return [str(error)]
-    problems = list(_files(run, [*planned, *kept]))
+    problems = [f"{run.store} does not hold what it held when the sweep ended"] if broken else []
+    problems += _files(run, [*planned, *kept])
     if front is not None:
         problems += _front(run, planned, front, digest)
     return problems

@@ -19,6 +19,7 @@ from pareto.study.controller import Controller
 from pareto.study.layout import UNLISTED, RunFolder
 from pareto.study.plan import Plan
 from pareto.study.scores import plain, read_scores
+from pareto.study.seal import seal
 from pareto.study.store import Row, Store
 
 _PACKAGES = ("numpy", "moocore", "torch", "transformers", "peft", "gymnasium")
@@ -68,6 +69,7 @@ def write_front(
     atomic.write_json(run.front, front)
     atomic.write_text(run.table, front_json.front_csv(front))
     store.set(FRONT_SHA256, manifest.sha256(run.front))
+    seal(store)
     manifest.write(run.root, UNLISTED, all_recorded(store))
     return front
 

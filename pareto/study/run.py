@@ -24,6 +24,7 @@ from pareto.study.folder import check_folder, check_same_study, clear_finished, 
 from pareto.study.layout import RunFolder
 from pareto.study.plan import Plan, plan_study
 from pareto.study.rounds import Round, in_rounds, next_rounds, store_rounds, stored_rounds, within
+from pareto.study.seal import unseal
 from pareto.study.store import Row, Store
 from pareto.study.work import pin_threads
 
@@ -150,6 +151,7 @@ def run_study(
     fresh = not run.root.exists()
     check_folder(run)
     with only_sweep(run), Store(run.store, create=True) as store:
+        unseal(store)
         check_same_study(store, study, run)
         if redo_damaged:
             committed.redo_damaged(run, store)

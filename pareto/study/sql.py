@@ -65,3 +65,11 @@ UPDATE cells SET status = 'done', result = :result, result_sha256 = :sha256, fai
 WHERE id = :id AND owner = :owner AND status = 'running'
 """
 """Finish a cell, if the owner still holds it."""
+
+CONTENT = (
+    "SELECT name, sql FROM sqlite_master ORDER BY name",
+    "SELECT * FROM cells ORDER BY id",
+    "SELECT * FROM needs ORDER BY cell, need",
+    "SELECT * FROM facts WHERE key <> :without ORDER BY key",
+)
+"""All that a store holds, in a fixed order."""

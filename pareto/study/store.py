@@ -8,6 +8,7 @@ counted as wasted.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -292,6 +293,24 @@ class Store:
             self._db.execute(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value, allow_nan=False))
             )
+
+    def sha256(self, without: str) -> str:
+        """Digest of everything the store holds.
+
+        Args:
+            without: key of the one fact that is left out.
+        """
+        found = hashlib.sha256()
+        with self._guard():
+            for statement in sql.CONTENT:
+                for row in self._db.execute(statement, {"without": without}):
+                    found.update(repr(tuple(row)).encode())
+        return found.hexdigest()
+
+    def is_sound(self) -> bool:
+        """Whether SQLite finds its own pages in order."""
+        with self._guard():
+            return self._db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close."""
