@@ -10,7 +10,10 @@ from pareto.registry import Registry
 
 
 class Method(Protocol):
-    """A way to make policies. A method is its own frozen configuration: `MODPO(beta=0.1)`."""
+    """A way to make policies. A method is its own frozen configuration: `MODPO(beta=0.1)`.
+
+    It may also say beforehand what its cells will cost (`pareto.pricing`).
+    """
 
     def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> Sequence[Cell]:
         """All cells of a study, each after the cells it needs.

@@ -22,6 +22,10 @@ from pareto.methods import FITTERS, METHODS
 from pareto.models.actors import agent_facts, load_actor
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.policy_set import PolicySet
+from pareto.pricing import fit_price
+
+COMPARED = 32
+"""Weights at which the network is compared with the archive, about: the finest lattice with no more."""
 
 
 @METHODS.register(
@@ -72,6 +76,17 @@ class Distilled(Config):
             cells += [teacher, Cell("policy", "method", spec, needs={"teacher": teacher.id}, seed=seed)]
         return cells
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """The teacher's own; or episodes of every policy, of the network's rounds, and of both when they are compared, at most."""
+        if "teacher" not in cell.needs:
+            return fit_price(cell, task, self.teacher, None)
+        taught = getattr(self.teacher, "policies", len(cell.spec["weights"]))
+        episode = self.episodes * (self.max_episode_steps or task.longest)
+        return Cost(
+            env_steps=(taught + self.rounds) * episode,
+            selection_env_steps=(taught + COMPARED) * episode,
+        )
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """The teacher's search, or the distillation of what it found."""
         if "teacher" not in cell.needs:
@@ -93,7 +108,7 @@ class Distilled(Config):
             if turn < self.rounds:
                 steps += student.visit(self._seeds(f"round {turn}", cell.seed), self.max_episode_steps, draw)
         network, spent = student.stored(), 0
-        at = simplex.das_dennis(len(task.objectives), simplex.divisions_for(len(task.objectives), 32))
+        at = simplex.das_dennis(len(task.objectives), simplex.divisions_for(len(task.objectives), COMPARED))
         seeds = self._seeds("loss", cell.seed)
         volumes = {}
         for name, actors in (

@@ -79,6 +79,10 @@ class Envelope(Config):
         }
         return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Whole rounds of all copies, one at least."""
+        return Cost(env_steps=max(1, self.total_steps // self.copies) * self.copies)
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Learn with one seed and store the network at every weight.
 

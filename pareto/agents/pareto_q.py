@@ -56,6 +56,10 @@ class ParetoQ(Config):
         spec = {"method": self.model_dump(mode="json"), "task": task.model_dump(mode="json")}
         return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Whole rounds of all copies, one at least."""
+        return Cost(env_steps=max(1, self.total_steps // self.copies) * self.copies)
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Fill the table and store a policy per vector.
 

@@ -63,6 +63,11 @@ class ConditionedPPO(Config):
         }
         return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Whole iterations, one at least."""
+        each = self.ppo.envs * self.ppo.steps
+        return Cost(env_steps=max(1, self.total_steps // each) * each)
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train the network of one seed and store it at every weight."""
         shown = ConditionedTask(task, self.corners)

@@ -56,6 +56,11 @@ class ScalarizedPPO(Config):
         }
         return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Whole iterations, one at least."""
+        each = len(cell.spec["weights"]) * self.ppo.envs * self.ppo.steps
+        return Cost(env_steps=max(1, self.total_steps // each) * each)
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train the policies of one seed."""
         weights = np.array([task.objectives.vector(w) for w in cell.spec["weights"]])

@@ -10,7 +10,14 @@ from pydantic import Field
 
 from pareto import rng
 from pareto.align.preference_job import Reference
-from pareto.align.reward_job import RewardSource, RidgeReward, reward_cell, stored_reward, train_reward
+from pareto.align.reward_job import (
+    RewardSource,
+    RidgeReward,
+    reward_cell,
+    reward_price,
+    stored_reward,
+    train_reward,
+)
 from pareto.align.told_job import (
     begin_told,
     drawn_replies,
@@ -23,6 +30,7 @@ from pareto.align.told_job import (
     table_arrays,
     table_of,
     told_before,
+    told_tokens,
 )
 from pareto.cells import Cell, Cost, FitContext, Fitted, WeightsKind
 from pareto.config import Config
@@ -34,6 +42,7 @@ from pareto.models.conditioning import Directions
 from pareto.models.generate import Sampling
 from pareto.models.reward_models.model import RewardModel
 from pareto.policy_set import PolicySet
+from pareto.pricing import examples_seen
 
 Drawn = tuple[ResponseTable, np.ndarray, np.ndarray, int]
 """Candidates, their reward numbers [n, m] (minus infinity where unfinished), which draw each belongs to, tokens drawn."""
@@ -93,6 +102,15 @@ class DPA(Config):
             serve = {"method": self.name, "serve": "told"}
             cells += [Cell("policy", "method", serve, told, w, seed) for w in named]
         return cells
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """A round's draws, of the policy from round 1 on, and one reply of each trained on."""
+        sizes = task.sizes()
+        if "round" not in cell.spec:
+            return reward_price(cell, sizes)
+        seen = examples_seen(self.training.model_dump(), self.draws)
+        drawn = self.draws * self.candidates * sizes.response_tokens if cell.spec["round"] else 0
+        return Cost(train_tokens=told_tokens(sizes, task, seen), generated_tokens=round(drawn))
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train the reward model, or one round; or tell the last policy one direction."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +34,7 @@ from pareto.models.adapters import FullFineTuning, LoRA, save_policy
 from pareto.models.heads import Heads, LowRankHeads, attach_heads, mark_examples
 from pareto.objectives import Objectives
 from pareto.policy_set import PolicySet
+from pareto.pricing import settings_price
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
 
@@ -93,6 +95,11 @@ class MAHDPO(Config):
             needs = {"reference": reference.id, "heads": heads.id}
             cells += [heads, *(Cell("policy", "method", mixed, needs, w, seed) for w in named)]
         return cells
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Every objective has as many examples as there are pairs; mixtures train nothing."""
+        sizes = task.sizes()
+        return settings_price(cell.spec, replace(sizes, pairs=len(task.objectives) * sizes.pairs))
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train the heads, or serve them at one weight vector."""

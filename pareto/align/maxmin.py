@@ -13,7 +13,7 @@ from pareto.align.group_features import Features, RewardFeatures
 from pareto.align.preference_job import Reference
 from pareto.align.toward_rewards import fit_to_rewards
 from pareto.align.user_groups_job import Calibration, find_user_groups, read_groups, tell_groups
-from pareto.cells import Cell, FitContext, Fitted
+from pareto.cells import Cell, Cost, FitContext, Fitted
 from pareto.config import Config
 from pareto.core.loop import TrainConfig
 from pareto.methods import FITTERS, METHODS
@@ -21,6 +21,7 @@ from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.models.max_min import Draws, max_min
 from pareto.models.user_groups import UserMixture
 from pareto.policy_set import PolicySet
+from pareto.pricing import settings_price
 
 
 @METHODS.register("maxmin", source="Chakraborty et al. (2024), MaxMin-RLHF, arXiv 2402.08925")
@@ -93,6 +94,13 @@ class MaxMin(Config):
                 ),
             ]
         return cells
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Pairs of replies to calibrate on, or one policy's training."""
+        sizes = task.sizes()
+        if cell.role == "prerequisite":
+            return Cost(generated_tokens=round(2 * self.draws * sizes.response_tokens))
+        return settings_price(cell.spec, sizes)
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Find the groups, or fit one policy."""

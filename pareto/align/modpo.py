@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ from pareto.methods import FITTERS, METHODS
 from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.objectives import Objectives
 from pareto.policy_set import PolicySet
+from pareto.pricing import settings_price
 
 Margin = Literal["implicit", "explicit"]
 
@@ -114,6 +116,18 @@ class MODPO(Config):
             cells += inner
         return cells
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """Replies to sample; or the policies that a cell trains, all of a front side by side, each on its share of the steps."""
+        sizes = task.sizes()
+        if self.from_rewards is not None:
+            sizes = replace(sizes, pairs=self.from_rewards)
+        if cell.maker == "method" and "training" not in cell.spec:
+            return Cost(generated_tokens=round(2 * sizes.pairs * sizes.response_tokens))
+        one = settings_price(cell.spec, sizes)
+        front = [task.objectives.vector(w) for w in cell.spec.get("front", ())]
+        trained = len(front) + len(self._unwanted_corners(task.objectives, front))
+        return replace(one, train_tokens=one.train_tokens * max(1, trained))
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Sample pairs, fit the policy of one weight vector, or fit the front."""
         if "front" in cell.spec:
@@ -163,11 +177,7 @@ class MODPO(Config):
         wanted = [objectives.vector(w) for w in cell.spec["front"]]
         inner = [(i, w) for i, w in enumerate(wanted) if w.max() < 1.0]
         corners = [(i, w) for i, w in enumerate(wanted) if w.max() == 1.0]
-        there = {int(w.argmax()) for _, w in corners}
-        wanting = {
-            j for _, w in inner for j in range(len(objectives)) if self._needs_corner(objectives, w, j)
-        }
-        corners += [(-1, np.eye(len(objectives))[j]) for j in sorted(wanting - there)]
+        corners += [(-1, np.eye(len(objectives))[j]) for j in self._unwanted_corners(objectives, wanted)]
         rewards: dict[int, np.ndarray] = {}
         policies: list[PolicyFiles] = []
         base, tokens = reference.model(), 0
@@ -272,6 +282,13 @@ class MODPO(Config):
         """Whether the policy of weights w reads the implicit reward of objective j."""
         read = w[j] > 0 and (j != w.argmax() or self.strength == "equal_kl")
         return bool(read) and self.margin_of(objectives.names[j]) == "implicit"
+
+    def _unwanted_corners(self, objectives: Objectives, wanted: Sequence[np.ndarray]) -> list[int]:
+        """Objectives whose corners are not among the wanted weights, and are read by policies of these."""
+        there = {int(w.argmax()) for w in wanted if w.max() == 1.0}
+        inner = [w for w in wanted if w.max() < 1.0]
+        read = {j for w in inner for j in range(len(w)) if self._needs_corner(objectives, w, j)}
+        return sorted(read - there)
 
     def _member(self, reference: Reference, w: np.ndarray, implicit: Callable[[int], np.ndarray]) -> Member:
         """What the policy of weights w is trained towards.

@@ -18,9 +18,9 @@ from pareto.align.prompt_weights import (
     fit_orchestrator,
     judged_pairs,
 )
-from pareto.align.reward_job import RewardSource, reward_cell, stored_reward, train_reward
+from pareto.align.reward_job import RewardSource, reward_cell, reward_price, stored_reward, train_reward
 from pareto.align.toward_rewards import fit_to_rewards
-from pareto.cells import Cell, FitContext, Fitted
+from pareto.cells import Cell, Cost, FitContext, Fitted
 from pareto.config import Config
 from pareto.core.loop import TrainConfig
 from pareto.data.choices import decisions
@@ -29,6 +29,7 @@ from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.models.hidden_features import prompt_features
 from pareto.models.orchestrator import FACTS, TENSORS, blend, load_orchestrator
 from pareto.policy_set import PolicySet
+from pareto.pricing import settings_price
 from pareto.state import atomic
 
 
@@ -105,6 +106,13 @@ class PreferenceOrchestrator(Config):
             needs = {**needs, "orchestrator": cells[-1].id}
             cells += [Cell("policy", "method", policy, needs, w, seed) for w in named]
         return cells
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """A reward model's or a policy's training; the orchestrator itself trains on no tokens."""
+        part = cell.spec.get("part")
+        if part is None:
+            return settings_price(cell.spec, task.sizes())
+        return reward_price(cell, task.sizes()) if part == "reward" else Cost()
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Fit the reward model, the orchestrator, or one policy."""

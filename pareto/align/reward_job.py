@@ -22,6 +22,7 @@ from pareto.models.reward_models.heads import LinearHead, MLPHead
 from pareto.models.reward_models.model import RewardForm, RewardModel, ends_only, load_reward_model
 from pareto.models.reward_models.steps import WholeReply
 from pareto.models.reward_models.training import train_pairs, train_ridge, train_values
+from pareto.pricing import TextSizes, examples_seen, settings_price
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
 
@@ -70,6 +71,21 @@ def reward_cell(method: str, source: Any, reference: Cell, seed: int) -> Cell:
     """The cell that trains a reward model; methods with the same source share it."""
     spec = {"method": method, "part": "reward", "reward": source.model_dump(mode="json")}
     return Cell("prerequisite", "method", spec, {"reference": reference.id}, seed=seed)
+
+
+def reward_price(cell: Cell, sizes: TextSizes) -> Cost:
+    """What the reward model of a cell takes; nothing where the cell makes none.
+
+    A ridge reads every reply once; what is learned from scores is trained on replies, what is learned from labels on pairs.
+    """
+    source = cell.spec.get("reward")
+    if source is None:
+        return Cost()
+    if "training" not in source:
+        return Cost(train_tokens=round(sizes.replies * sizes.response_tokens))
+    if source["kind"] == "pairs":
+        return settings_price(source, sizes)
+    return Cost(train_tokens=sizes.of_replies(examples_seen(source["training"], sizes.replies)))
 
 
 def train_reward(source: Any, reference: Reference, cell: Cell) -> Fitted:

@@ -12,7 +12,14 @@ from pydantic import Field
 
 from pareto import rng
 from pareto.align.preference_job import Reference
-from pareto.align.reward_job import RewardSource, RidgeReward, reward_cell, stored_reward, train_reward
+from pareto.align.reward_job import (
+    RewardSource,
+    RidgeReward,
+    reward_cell,
+    reward_price,
+    stored_reward,
+    train_reward,
+)
 from pareto.align.told_job import (
     begin_told,
     drawn_replies,
@@ -25,6 +32,7 @@ from pareto.align.told_job import (
     table_arrays,
     table_of,
     told_before,
+    told_tokens,
 )
 from pareto.cells import Cell, Cost, FitContext, Fitted
 from pareto.config import Config
@@ -35,6 +43,7 @@ from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.models.conditioning import Targets, tenths
 from pareto.models.generate import Sampling
 from pareto.policy_set import PolicySet
+from pareto.pricing import examples_seen
 from pareto.state import atomic
 
 SCALE = "reward_scale.json"
@@ -102,6 +111,21 @@ class RewardsInContext(Config):
             serve = {"method": self.name, "serve": "told"}
             cells += [Cell("policy", "method", serve, told, w, seed) for w in named]
         return cells
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """The replies of the data, or a round's draws, of which the share above `keep` is trained on with some of the data."""
+        sizes = task.sizes()
+        if "round" not in cell.spec:
+            return reward_price(cell, sizes)
+        if cell.spec["round"] == 0:
+            seen = examples_seen(
+                self.training.model_dump(), min(sizes.replies, self.offline or sizes.replies)
+            )
+            return Cost(train_tokens=told_tokens(sizes, task, seen))
+        rows = round(self.draws * (1 - self.keep)) + min(sizes.replies, self.rehearsal)
+        seen = examples_seen(self.online_training.model_dump(), rows)
+        drawn = round(self.draws * sizes.response_tokens)
+        return Cost(train_tokens=told_tokens(sizes, task, seen), generated_tokens=drawn)
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train the reward model, the offline policy or a round; or tell the last policy some weights."""

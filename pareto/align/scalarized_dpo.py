@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pareto import rng
 from pareto.align.preference_job import Reference, begin_policy, restarted, shortened, store_policy
-from pareto.cells import Cell, FitContext, Fitted
+from pareto.cells import Cell, Cost, FitContext, Fitted
 from pareto.config import Config
 from pareto.core.logps import make_scorer
 from pareto.core.loop import Hooks, TrainConfig
@@ -30,6 +30,7 @@ from pareto.errors import ConfigError, ObjectiveError
 from pareto.methods import FITTERS, METHODS
 from pareto.models.adapters import FullFineTuning, LoRA
 from pareto.policy_set import PolicySet
+from pareto.pricing import settings_price
 
 LIVE = {"masks", "chosen_token_kl", "rejected_token_kl"}
 """Columns of a batch that only a live reference model can fill."""
@@ -145,6 +146,17 @@ class ScalarizedDPO(Config):
                 for w in named
             ),
         ]
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """The training, once for every round that has epochs of its own; and the replies of rounds that draw fresh pairs."""
+        sizes = task.sizes()
+        rounds, data = getattr(self.procedure, "rounds", 1), getattr(self.procedure, "data", "parts")
+        times = rounds if self.training.steps is None and data != "parts" else 1
+        drawn = 2 * sizes.pairs * rounds if data == "fresh" else 0
+        return Cost(
+            train_tokens=times * settings_price(cell.spec, sizes).train_tokens,
+            generated_tokens=round(drawn * sizes.response_tokens),
+        )
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Fit the policy of one weight vector."""

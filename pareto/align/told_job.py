@@ -36,6 +36,7 @@ from pareto.models.heads import base_of
 from pareto.models.prompt_policy import load_conditioned
 from pareto.models.reward_models.model import RewardModel
 from pareto.models.tokenizers import load_tokenizer
+from pareto.pricing import TextSizes
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
 
@@ -178,6 +179,11 @@ def serve_told(cell: Cell, context: FitContext, weights_kind: WeightsKind) -> Fi
         context.folder / "policy.json", {"kind": "prompt", "weights": weights, "weights_kind": weights_kind}
     )
     return Fitted((PolicyFiles(cell.id, "prompt", context.folder, weights, weights_kind),))
+
+
+def told_tokens(sizes: TextSizes, task: Any, n: int) -> int:
+    """Tokens of n replies behind their prompts and what is said before them, a token per objective."""
+    return sizes.of_replies(n) + n * len(task.objectives)
 
 
 def kept(folder: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from pareto.cli.sweep import columns
+    from pareto.cli._columns import columns
     from pareto.state import atomic
     from pareto.study.rescore import rescore
 

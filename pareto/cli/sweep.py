@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from pareto.cli._study_arguments import add_offline_argument, add_study_arguments
 
 if TYPE_CHECKING:
-    from pareto.study.config import StudyConfig
     from pareto.study.run import Outcome
 
 HELP = "train and score a whole set of policies; the same command again resumes"
@@ -35,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=_count, metavar="N", help="cells at the same time; 0 runs them in this process"
     )
     parser.add_argument("--engine", choices=("local", "ray", "launched"), help="where cells run")
-    parser.add_argument("--dry-run", action="store_true", help="show the plan and do nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the plan and what it will take, and do nothing"
+    )
     parser.add_argument("--status", action="store_true", help="show where the sweep in the folder stands")
     parser.add_argument(
         "--on-bad", choices=("stop", "skip"), help="what to do about a data row that cannot be read"
@@ -61,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     study = resolve(args.config, _overrides(args), args.imports)
     folder = Path(args.out) if args.out else default_folder(study)
     if args.dry_run:
-        return _show_plan(study, folder)
+        from pareto.cli._plan import show_plan
+
+        return show_plan(study, folder, study.engine.workers if args.workers != 0 else 1)
     if args.status:
         return _show_status(folder)
     from pareto.cli._progress import watcher
@@ -116,32 +119,6 @@ def summary(outcome: Outcome) -> list[str]:
     return [*lines, ", ".join(shown)] if shown else lines
 
 
-def _show_plan(study: StudyConfig, folder: Path) -> int:
-    from pareto.study.layout import RunFolder
-    from pareto.study.plan import plan_study, plan_table
-    from pareto.study.rounds import in_rounds, stored_rounds
-    from pareto.study.store import Store
-
-    rows, rounds = [], None
-    path = RunFolder(folder).store
-    if path.is_file():
-        with Store(path) as store:
-            rows, rounds = [*store.rows(), *store.rows(planned=False)], stored_rounds(study, store)
-    plan = plan_study(study, rounds)
-    table = plan_table(plan, rows)
-    for line in columns(table):
-        print(line)
-    left = sum(row["state"] != "done" for row in table)
-    policies = sum(row["role"] == "policy" for row in table)
-    print(
-        f"{len(table)} cells, {policies} of them policies; {left} to do, {study.engine.workers} at a time, into {folder}"
-    )
-    if in_rounds(study):
-        size = f" until there are {study.weights.n}" if study.weights.n else ""
-        print(f"these come first: further weights follow from their scores{size}")
-    return 0
-
-
 def _show_status(folder: Path) -> int:
     from pareto.cli._progress import time_text
     from pareto.study.status import sweep_status
@@ -161,15 +138,6 @@ def _show_status(folder: Path) -> int:
         f"{cost.env_steps:,} environment steps; wasted {cost.wasted_tokens:,} tokens, {cost.wasted_steps:,} steps"
     )
     return 0
-
-
-def columns(rows: list[dict[str, str]]) -> list[str]:
-    """A table as lines, each column as wide as its widest cell."""
-    if not rows:
-        return []
-    lines = [{name: name for name in rows[0]}, *rows]
-    widths = {name: max(len(line[name]) for line in lines) for name in rows[0]}
-    return ["  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines]
 
 
 def _overrides(args: argparse.Namespace) -> list[str]:

@@ -53,6 +53,9 @@ def test_sweep_again_status_plan_and_score(pareto: Run, tmp_path: Path) -> None:
     code, out, _ = call(pareto, "--dry-run")
     assert code == 0
     assert "5 cells, 4 of them policies; 5 to do, 2 at a time, into runs/fake" in out
+    # the reference 7, four policies 12 * 10 each and 2 for scoring
+    assert "to do: 487 training tokens, 8 generated, 0 environment steps" in out
+    assert "guesses for a processor of today" in out
     assert not (tmp_path / "runs").exists()
 
     code, out, err = call(pareto)
@@ -69,6 +72,10 @@ def test_sweep_again_status_plan_and_score(pareto: Run, tmp_path: Path) -> None:
     assert "4 policies; 0 of 5 cells new" in out
     code, out, _ = call(pareto, "--dry-run")
     assert "4 of them policies; 0 to do" in out
+    assert "to do: 487" not in out
+    code, out, _ = call(pareto, "--dry-run", "--set", "seeds=[0, 1]")
+    assert "to do: 480 training tokens, 8 generated" in out
+    assert "as 5 finished cells of this folder had them" in out
     code, out, _ = call(pareto, "--status")
     assert code == 0
     assert "runs/fake: 5 done; complete" in out

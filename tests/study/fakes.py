@@ -68,6 +68,12 @@ class FakeTask(Config):
     def prerequisites(self) -> Mapping[str, Cell]:
         return {"reference": Cell("prerequisite", "task", {"fake": "reference", "seed": self.seed})}
 
+    def price(self, cell: Cell) -> Cost:
+        return Cost(train_tokens=7)
+
+    def score_price(self) -> Cost:
+        return Cost(generated_tokens=2)  # one for each split
+
     def build(self, name: str, cell: Cell, context: FitContext) -> Fitted:
         if self.bad_build:
             raise DataError("rows.jsonl:3: expected an object; got half a line; correct the row")
@@ -135,6 +141,9 @@ class FakeMethod(Config):
                 )
                 cells.append(Cell("policy", "method", self._spec(), needs, w, seed))
         return cells
+
+    def price(self, cell: Cell, task: Any) -> Cost:
+        return Cost(train_tokens=round(STEPS * cell.spec.get("share", 1.0)) * TOKENS_PER_STEP)
 
     def restarted(self, cell: Cell, start: str | None, share: float) -> Cell:
         needs = cell.needs if start is None else {**cell.needs, "start": start}

@@ -28,6 +28,7 @@ class EnvFacts:
         gamma: discount under which the literature reports it, or None.
         ref_point: [m] the reference point that goes with it, larger is better, or None.
         pareto_front: gamma -> exact front [k, m], or None where it is not known.
+        limit: steps after which it ends an episode, or None.
     """
 
     objectives: Objectives
@@ -36,6 +37,7 @@ class EnvFacts:
     gamma: float | None = None
     ref_point: tuple[float, ...] | None = None
     pareto_front: Callable[[float], Any] | None = None
+    limit: int | None = None
 
 
 def fastest(source: Source) -> Source:
@@ -66,6 +68,8 @@ def describe(source: Source, options: Mapping[str, Any], names: tuple[str, ...] 
             getattr(owner, "gamma", None),
             None if ref_point is None else tuple(float(x) for x in np.asarray(ref_point)),
             getattr(owner, "pareto_front", None),
+            getattr(owner, "max_episode_steps", None)
+            or getattr(getattr(owner, "spec", None), "max_episode_steps", None),
         )
 
 

@@ -129,6 +129,18 @@ class EnvTask(Config):
         """Nothing is ever asked for, since there are no prerequisites."""
         raise ConfigError(f"an environment has no prerequisites; got {name!r}")
 
+    @property
+    def longest(self) -> int:
+        """Steps of the longest scored episode; 0 where nothing limits them."""
+        return self.max_episode_steps or self.facts.limit or 0
+
+    def score_price(self) -> Cost:
+        """Steps of both splits' episodes, were each as long as it may be."""
+        return Cost(
+            selection_env_steps=self.selection_episodes * self.longest,
+            scoring_env_steps=self.heldout_episodes * self.longest,
+        )
+
     def score(
         self,
         policy: Path,

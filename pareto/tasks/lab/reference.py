@@ -27,6 +27,14 @@ class ReferenceConfig(Config):
     corpus: int = Field(default=30_000, ge=100, description="replies in the corpus")
     train: TrainConfig = TrainConfig(steps=800, batch_size=128, lr=5e-3)
 
+    def parameters(self, phrases: int) -> int:
+        """About how many the model has: attention 4 h^2 and a gated layer 6 h^2 each, an embedding and a head.
+
+        Args:
+            phrases: of replies; those of prompts, about 40, come on top.
+        """
+        return 10 * self.layers * self.hidden**2 + 2 * (phrases + 40) * self.hidden
+
 
 def make_model(config: ReferenceConfig, tokenizer: Any, seed: int) -> Any:
     """A Llama of the configured size with seeded initial weights."""

@@ -22,6 +22,7 @@ from pareto.data.pairs import PreferencePairs
 from pareto.models.adapters import load_policy
 from pareto.models.causal import load_causal_lm, no_progress_bars
 from pareto.objectives import Objectives
+from pareto.pricing import TextSizes, examples_seen
 from pareto.state import atomic
 from pareto.state.checkpoint import Checkpoints
 from pareto.tasks import TASKS
@@ -134,6 +135,17 @@ class Lab(Config):
             {"sha256": digest, "outside_mass": outside, "pairs": len(pairs)},
         )
         return Fitted(cost=Cost(train_tokens=result.tokens))
+
+    def sizes(self) -> TextSizes:
+        """Every prompt has the start token and three phrases, every reply a phrase per slot and its end."""
+        there = (self.prompts - self.heldout) * self.choices**self.slots
+        parameters = self.reference.parameters(self.slots * self.choices)
+        return TextSizes(self.pairs, min(2 * self.pairs, there), 4, self.slots + 1, parameters)
+
+    def price(self, cell: Cell) -> Cost:
+        """What training the reference takes."""
+        corpus = examples_seen(self.reference.train.model_dump(), self.reference.corpus)
+        return Cost(train_tokens=self.sizes().of_replies(corpus))
 
     def load_reference(self, folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
         """(model, tokenizer) of the reference; weights stay float32, `dtype` is the arithmetic's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +39,7 @@ from pareto.models.fingerprint import model_fingerprint
 from pareto.models.generate import Sampling
 from pareto.models.rewards import build_reward, evaluate
 from pareto.models.tokenizers import train_tokenizer
+from pareto.pricing import TextSizes, examples_seen
 from pareto.state import atomic
 from pareto.tasks import TASKS
 from pareto.tasks.protocol import Scores
@@ -57,6 +59,7 @@ from pareto.tasks.text.reference import (
 )
 from pareto.tasks.text.replies import Replies, reply_facts, write_replies
 from pareto.tasks.text.scoring import score_pairs
+from pareto.tasks.text.sizes import text_sizes
 
 SCORING = {"generation"}
 """Settings that only measuring reads; they do not enter the id of the reference."""
@@ -198,6 +201,27 @@ class Text(Config):
             max_bad=self.max_bad,
         )
         return read_preferences([data_file(name) for name in self.data], rule, spool)
+
+    def sizes(self) -> TextSizes:
+        """What the training part holds; tokens are guessed from the length of texts."""
+        return self._sizes
+
+    @cached_property
+    def _sizes(self) -> TextSizes:
+        return text_sizes(self)
+
+    def price(self, cell: Cell) -> Cost:
+        """What fine-tuning the reference takes, as if it were on all replies."""
+        if self.sft is None:
+            return Cost()
+        seen = examples_seen(self.sft.training.model_dump(), self.sizes().replies)
+        return Cost(train_tokens=self.sizes().of_replies(seen))
+
+    def score_price(self) -> Cost:
+        """Replies of the longest length to as many prompts as are replied to; both splits' where rewards score them."""
+        splits = 2 if self._rewarded else 1
+        longest = self.generation.sampling.max_new_tokens
+        return Cost(generated_tokens=splits * self.generation.prompts * longest)
 
     def load_reference(self, folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
         """(model, tokenizer) of the reference; weights stay float32 or quantised, `dtype` is the arithmetic's."""
