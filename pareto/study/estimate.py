@@ -238,12 +238,13 @@ def _total(plan: Plan, found: Sequence[Estimate], workers: int, measured: int) -
     place = {cell.id: i for i, (cell, _) in enumerate(plan.cells)}
     durations = [0.0 if one.done else one.cost.wall_s for one in found]
     needs = [[place[n] for n in own if n in place] for _, own in plan.cells]
-    weakest = max((one.basis for one in left), key=("measured", "rate", "guess").index, default="measured")
+    order: tuple[Basis, ...] = ("measured", "rate", "guess")
+    weakest = max((order.index(one.basis) for one in left), default=0)
     return Total(
         sum((one.cost for one in left), Cost()),
         makespan_s(durations, needs, max(1, workers)),
         workers,
         sum(one.disk_mb for one in left),
-        weakest,
+        order[weakest],
         measured,
     )
