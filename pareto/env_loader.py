@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
-from pareto.errors import MachineError
+from pareto.errors import ArtifactError, MachineError
 
 
 def load_envs() -> ModuleType:
@@ -30,3 +31,21 @@ def load_envs() -> ModuleType:
         )
     module.register_all()
     return module
+
+
+def refuse_unimported(env_id: object, place: str) -> None:
+    """Refuse an environment of a module that nobody here has imported: what a run folder names must not run code.
+
+    Args:
+        env_id: as the run folder has it, "module:Name-v0" among others.
+        place: where it stands.
+
+    Raises:
+        ArtifactError: with the module and how to allow it.
+    """
+    module, colon, _ = str(env_id).rpartition(":")
+    if colon and module not in sys.modules:
+        raise ArtifactError(
+            f"{place}: the run's environment {env_id!r:.200} lies in the module {module!r:.200}, and a run folder imports nothing "
+            f"by itself; if you trust the module, say --import {module:.200}"
+        )

@@ -23,7 +23,7 @@ from pareto.errors import ArtifactError, ObjectiveError, ParetoError, UsageError
 from pareto.front import hypervolume, non_dominated
 from pareto.objectives import Objectives
 from pareto.registry import Registry
-from pareto.state import manifest
+from pareto.state import manifest, tensor_file
 
 if TYPE_CHECKING:
     import pandas
@@ -220,7 +220,7 @@ class PolicySet:
             options: of its kind's loader, such as device and dtype.
 
         Raises:
-            ArtifactError: it has no files, or one is missing, changed, or a link.
+            ArtifactError: it has no files, or one is missing, changed, a link, or no sound file of tensors.
         """
         record = which if isinstance(which, PolicyRecord) else self[which]
         self.checked_folder(record)
@@ -230,15 +230,17 @@ class PolicySet:
         """Where a policy's files lie, after checking them against their digests.
 
         Raises:
-            ArtifactError: it has no files, or one is missing, changed, or a link.
+            ArtifactError: it has no files, or one is missing, changed, a link, or no sound file of tensors.
         """
         if not record.files:
             raise ArtifactError(
                 f"policy {record.id!r} of {self.folder} has no files: only its values are known, so it cannot be run"
             )
+        folder = self.folder / "policies" / record.id
         for name, sha256 in record.files.items():
             _check_file(self.folder, f"policies/{record.id}/{name}", sha256)
-        return self.folder / "policies" / record.id
+        tensor_file.check_all_tensors(folder / name for name in record.files)
+        return folder
 
     def checked_file(self, name: str) -> Path:
         """Where a file of the run lies, after checking it against the manifest, where the run has one.
@@ -381,6 +383,16 @@ def _record(row: Mapping[str, Any], objectives: Objectives) -> PolicyRecord:
         raise ArtifactError(
             f"files of policy {name!r} must map each path to a sha256; got {row['files']!r:.120}"
         )
+    if not isinstance(row.get("needs") or {}, dict):
+        raise ArtifactError(f"needs of policy {name!r} must map names to folders; got {row['needs']!r:.120}")
+    for path in row.get("files") or {}:
+        if not manifest.is_safe(path):
+            raise ArtifactError(f"a file of policy {name!r} must stay inside its folder; got {path!r:.120}")
+        if tensor_file.is_pickled(path):
+            raise ArtifactError(
+                f"policy {name!r} has the pickled file {path!r:.120}, which runs code when it is read; a policy is safetensors "
+                "and JSON: convert it where you trust it"
+            )
     numbers = {"values": row["values"]} | ({"weights": row["weights"]} if row.get("weights") else {})
     for what, mapping in numbers.items():
         if not np.isfinite(objectives.vector(mapping)).all():

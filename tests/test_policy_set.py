@@ -184,9 +184,14 @@ def test_policies_are_loaded_by_kind_after_their_files_are_checked(write_run, fa
 
 @pytest.mark.parametrize("name", ["../../../secret", "/etc/passwd", "a\\b", "", "./policy.json"])
 def test_file_names_that_leave_the_folder_are_refused(write_run, fake_kind, name):
-    run = load(write_run(_first(files={name: "0" * 64}), manifest=False))
-    with pytest.raises(ArtifactError, match="must stay inside the run folder"):
-        run.policy("a")
+    with pytest.raises(ArtifactError, match="must stay inside its folder"):
+        load(write_run(_first(files={name: "0" * 64}), manifest=False))
+
+
+@pytest.mark.parametrize("name", ["policy.pkl", "adapter_model.bin", "deep/er/state.PT"])
+def test_pickled_files_are_refused_before_anything_opens_them(write_run, fake_kind, name):
+    with pytest.raises(ArtifactError, match=r"has the pickled file .*safetensors and JSON"):
+        load(write_run(_first(files={name: "0" * 64}), manifest=False))
 
 
 def test_a_policy_without_files_has_values_only(write_run, fake_kind):

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
-from pareto import offline
+from pareto import offline, trust
 from pareto.errors import MachineError, ParetoError
 
 
@@ -68,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help()
         return 2
-    if getattr(args, "offline", False):
-        offline.ask()
+    _tell_workers(args)
     try:
         return int(args.run(args) or 0)
     except ParetoError as error:
@@ -85,6 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM):
             return _fail(args, f"{error.strerror}: {error.filename or ''}", MachineError.exit_code)
         raise
+
+
+def _tell_workers(args: argparse.Namespace) -> None:
+    """What the command line says by environment, so that it holds for this process and all it starts."""
+    if getattr(args, "offline", False):
+        offline.ask()
+    trust.say(getattr(args, "trust_remote_code", False))
 
 
 def _fail(args: argparse.Namespace, error: object, code: int) -> int:

@@ -68,7 +68,7 @@ def are_agents(run: PolicySet) -> bool:
 
 
 def _task(run: PolicySet) -> Any:
-    from pareto.study.config import load_study
+    from pareto.study.config import load_stored_study
 
-    task: Any = load_study(run.folder / "config.yaml").task
+    task: Any = load_stored_study(run.folder / "config.yaml").task
     return task

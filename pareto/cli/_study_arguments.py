@@ -27,6 +27,13 @@ def add_offline_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """`--trust-remote-code`, which `main` tells this process and its workers before the command runs."""
+    parser.add_argument(
+        "--trust-remote-code", action="store_true", help="let a model's folder run code of its own"
+    )
+
+
 def add_import_argument(parser: argparse.ArgumentParser) -> None:
     """`--import MODULE` as `imports`."""
     parser.add_argument(

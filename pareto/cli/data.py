@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pareto.cli._study_arguments import add_offline_argument
+from pareto.cli._study_arguments import add_offline_argument, add_trust_argument
 
 if TYPE_CHECKING:
     from pareto.data.preferences import Preferences
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--model", metavar="DIR", help="also compare the objectives' gradients on this model")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     add_offline_argument(check)
+    add_trust_argument(check)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from pareto.cli._numbers import named_numbers, written
-from pareto.cli._study_arguments import add_import_argument, add_offline_argument
+from pareto.cli._study_arguments import add_import_argument, add_offline_argument, add_trust_argument
 from pareto.errors import UsageError
 
 HELP = "one ordinary PEFT adapter, a merged model, or an agent's network, for exactly the given weights"
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extrapolate", action="store_true", help="allow weights outside the simplex")
     add_import_argument(parser)
     add_offline_argument(parser)
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pareto.cli._study_arguments import add_offline_argument, add_study_arguments
+from pareto.cli._study_arguments import add_offline_argument, add_study_arguments, add_trust_argument
 
 HELP = "score every policy again on data it was not selected on; the run folder is only read"
 EXAMPLES = """examples:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write policies and indicators as JSON, too")
     add_study_arguments(parser)
     add_offline_argument(parser)
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

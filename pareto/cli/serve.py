@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto.cli._numbers import named_numbers
-from pareto.cli._study_arguments import add_offline_argument
+from pareto.cli._study_arguments import add_import_argument, add_offline_argument, add_trust_argument
 from pareto.errors import MissingPackageError, UsageError
 
 HELP = "OpenAI-compatible server with weights of its own for every request, and a page to steer by hand"
@@ -73,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=NUMBER",
         help="another limit, such as reply_tokens=512",
     )
+    add_import_argument(parser)
     add_offline_argument(parser)
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,8 +86,10 @@ def run(args: argparse.Namespace) -> int:
         raise MissingPackageError(str(error.name), "serve", "pareto serve") from error
     import torch
 
+    from pareto.cli._agents import import_all
     from pareto.policy_set import load
 
+    import_all(args.imports)
     if args.threads:
         torch.set_num_threads(args.threads)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")

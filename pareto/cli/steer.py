@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto.cli._numbers import named_numbers, written
-from pareto.cli._study_arguments import add_import_argument, add_offline_argument
+from pareto.cli._study_arguments import add_import_argument, add_offline_argument, add_trust_argument
 from pareto.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video", metavar="FILE", help="agents: film the first episode (.gif, .webp, .png)")
     add_import_argument(parser)
     add_offline_argument(parser)
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pareto.cli._study_arguments import add_offline_argument, add_study_arguments
+from pareto.cli._study_arguments import add_offline_argument, add_study_arguments, add_trust_argument
 
 if TYPE_CHECKING:
     from pareto.study.run import Outcome
@@ -21,9 +20,6 @@ EXAMPLES = """examples:
   pareto sweep configs/demo.yaml --set weights.n=15 --set task.seed=11 --out runs/demo-11
   pareto sweep configs/demo.yaml --out runs/demo --dry-run
   pareto sweep configs/demo.yaml --out runs/demo --status"""
-
-TRUST_VARIABLE = "PARETO_TRUST_REMOTE_CODE"
-"""Says, to this process and its workers, that the user allows a model's own code. Never read from a config."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,13 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="do cells again whose files are no longer what they wrote; without it such a folder is refused",
     )
     add_offline_argument(parser)
-    parser.add_argument(
-        "--trust-remote-code", action="store_true", help="let a model directory run code of its own"
-    )
+    add_trust_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    _set_environment(args)
     from pareto.study.run import default_folder, resolve, run_study
 
     study = resolve(args.config, _overrides(args), args.imports)
@@ -149,12 +142,6 @@ def _overrides(args: argparse.Namespace) -> list[str]:
         "task.max_bad": args.max_bad,
     }
     return [*args.overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
-
-
-def _set_environment(args: argparse.Namespace) -> None:
-    """What holds for this process and the workers it starts."""
-    if args.trust_remote_code:
-        os.environ[TRUST_VARIABLE] = "1"
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto.errors import ArtifactError, UsageError
@@ -23,8 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from pareto.policy_set import from_json, read_json
     from pareto.state import manifest
     from pareto.study.audit import store_problems
@@ -37,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         content = read_json(folder, "front.json")
         loaded = from_json(folder, content)
-        problems += _disagreements(loaded)
+        problems += [*_unsafe(loaded), *_disagreements(loaded)]
         checked = f"{len(loaded)} policies, {len(loaded.indicators)} indicators"
     except ArtifactError as error:
         problems.append(str(error))
@@ -46,6 +45,28 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{len(problems)} problems in {folder}\n" + "\n".join(problems))
     print(f"{folder}: whole and consistent ({checked})")
     return 0
+
+
+def _unsafe(run: PolicySet) -> Iterator[str]:
+    """What would be refused where it is used: pickles, tensors that are not sound, a reference that brings code or links."""
+    from pareto.models.reference_folder import reference_folder
+    from pareto.state import tensor_file
+
+    for path in sorted(p for p in run.folder.rglob("*") if p.is_file() and not p.is_symlink()):
+        if tensor_file.is_pickled(path.name):
+            yield f"{path} is pickled: reading it would run code; a run folder holds safetensors and JSON"
+        yield from _reasons(tensor_file.check_all_tensors, [path])
+    standing = [record for record in run if "reference" in (record.facts.get("needs") or {})]
+    yield from dict.fromkeys(
+        reason for record in standing for reason in _reasons(reference_folder, run, record)
+    )
+
+
+def _reasons(check: Callable[..., Any], *arguments: Any) -> Iterator[str]:
+    try:
+        check(*arguments)
+    except UsageError as error:
+        yield str(error)
 
 
 def _disagreements(run: PolicySet) -> Iterator[str]:

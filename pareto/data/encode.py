@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from pareto.data.templates import render_chat
 from pareto.data.texts import Chat, Message, Text, as_chat, shared_length
 from pareto.errors import DataError
 
@@ -134,7 +135,7 @@ def _need_template(tokenizer: Any) -> None:
 def _render(tokenizer: Any, chat: Chat, **options: Any) -> str:
     tools = json.loads(chat.tools) if chat.tools else None
     messages = [m.to_json() for m in chat.messages]
-    return tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, **options)
+    return render_chat(tokenizer, messages, tools=tools, **options)
 
 
 def _render_prompt(tokenizer: Any, chat: Chat) -> str:

@@ -11,7 +11,10 @@ from pydantic import Field
 
 from pareto.config import Config
 from pareto.errors import ArtifactError, ConfigError
+from pareto.models.adapter_folder import load_adapter
 from pareto.models.causal import no_progress_bars
+from pareto.models.model_folder import check_model_folder
+from pareto.models.tokenizers import first_line
 
 
 class LoRA(Config):
@@ -81,10 +84,8 @@ def reattach(model: Any, folder: Path) -> Any:
         folder: what `save_policy` wrote.
     """
     if (folder / "adapter_config.json").exists():
-        from peft import PeftModel
-
         model.requires_grad_(False)
-        return PeftModel.from_pretrained(model, str(folder), is_trainable=True)
+        return load_adapter(model, folder, trainable=True)
     return load_backbone(model, folder).requires_grad_(True)
 
 
@@ -147,15 +148,24 @@ def load_backbone(reference: Any, folder: Path) -> Any:
         folder: a policy's folder.
 
     Raises:
-        ArtifactError: the folder holds neither an adapter nor a model.
+        ArtifactError: the folder holds neither an adapter nor a model, or one that is not whole.
+        ConfigError: it is of another base, or reaches beyond its folder.
     """
     if (folder / "adapter_config.json").exists():
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(reference, str(folder)).eval()
+        return load_adapter(reference, folder).eval()
     if (folder / "model.safetensors").exists() or (folder / "model.safetensors.index.json").exists():
-        with no_progress_bars():
-            loaded = type(reference).from_pretrained(folder, dtype=reference.dtype, use_safetensors=True)
+        check_model_folder(folder)
+        try:
+            with no_progress_bars():
+                loaded, info = type(reference).from_pretrained(
+                    folder, dtype=reference.dtype, use_safetensors=True, output_loading_info=True
+                )
+        except Exception as error:  # transformers raises whatever it meets in a broken folder
+            raise ArtifactError(f"the policy {folder} cannot be loaded: {first_line(error)}") from error
+        if absent := sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}):
+            raise ArtifactError(
+                f"the policy {folder} is not whole: {len(absent)} tensors, such as {absent[0]}"
+            )
         return loaded.to(reference.device).eval()
     raise ArtifactError(
         f"expected adapter_config.json or model.safetensors in {folder}; found neither: the policy is incomplete"

@@ -5,23 +5,21 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from pareto import rng
+from pareto import rng, trust
 from pareto.config import Config
 from pareto.errors import ConfigError, MissingPackageError
-from pareto.models.tokenizers import load_tokenizer
+from pareto.models.adapter_folder import load_adapter
+from pareto.models.tokenizers import first_line, load_tokenizer
 from pareto.offline import HUB_VARIABLES
 
 Quantize = Literal["4bit", "8bit"]
 """How the weights of a frozen base may be stored."""
-TRUST_VARIABLE = "PARETO_TRUST_REMOTE_CODE"
-"""Set by `--trust-remote-code`; never read from a config, so that a run folder cannot ask for it."""
 MERGE_TOLERANCE = 1e-3
 """How far log-probabilities may move when an adapter is merged, nats; beyond it the merge is wrong."""
 
@@ -102,7 +100,7 @@ def load_causal_lm(
     source: str | Path,
     *,
     revision: str | None = None,
-    trust_remote_code: bool = False,
+    trust_remote_code: bool | None = None,
     dtype: str = "float32",
     quantize: Quantize | None = None,
 ) -> tuple[Any, Any]:
@@ -114,38 +112,45 @@ def load_causal_lm(
     Args:
         source: folder or hub id.
         revision: of the hub id.
-        trust_remote_code: run code that comes with the model.
+        trust_remote_code: run code that comes with the model; None: as the command line said.
         dtype: of the weights.
         quantize: store linear layers in 4 or 8 bits; they cannot be trained, adapters on top of them can.
 
     Raises:
         MissingPackageError: quantised without bitsandbytes.
-        ConfigError: no such model, no tokenizer, no safetensors weights, an architecture that needs its own code, or a
-            tokenizer with more tokens than the model.
+        ConfigError: no such model, no tokenizer, no safetensors weights or not all of them, an architecture that needs its
+            own code, links out of the folder, or a tokenizer with more tokens than the model.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    if trust_remote_code is None:
-        trust_remote_code = os.environ.get(TRUST_VARIABLE) == "1"
+    trusted = trust.is_given() if trust_remote_code is None else trust_remote_code
     settings = {} if quantize is None else {"quantization_config": _quantization(quantize, dtype)}
     source = check_source(str(source))
-    tokenizer = load_tokenizer(source, revision=revision, trust_remote_code=trust_remote_code)
+    tokenizer = load_tokenizer(
+        source, revision=revision, trust_remote_code=trusted
+    )  # and looks at the folder
     try:
         with no_progress_bars():
-            model: Any = AutoModelForCausalLM.from_pretrained(
+            model, info = AutoModelForCausalLM.from_pretrained(
                 source,
                 revision=revision,
-                trust_remote_code=trust_remote_code,
+                trust_remote_code=trusted,
                 use_safetensors=True,
+                output_loading_info=True,
                 dtype=getattr(torch, dtype),
                 **settings,
             )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # transformers raises whatever it meets in a broken folder
         raise ConfigError(
-            f"the model {source} cannot be loaded: {str(error).strip().splitlines()[0]} (weights must be safetensors; a "
-            "model with code of its own needs --trust-remote-code)"
+            f"the model {source} cannot be loaded: {first_line(error)} (weights must be safetensors; a model with code of its "
+            "own needs --trust-remote-code)"
         ) from error
+    if absent := sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}):
+        raise ConfigError(
+            f"the model {source} is not whole: {len(absent)} tensors are missing or of another size, such as {absent[0]}; they "
+            "would be random"
+        )
     vocabulary = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > vocabulary:
         raise ConfigError(
@@ -200,30 +205,8 @@ def merge_adapter(model: Any, folder: str | Path) -> Any:
         ConfigError: no adapter there, or one whose merged weights do not compute what the adapter computes.
     """
     import torch
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import safe_open
 
-    weights = Path(folder) / "adapter_model.safetensors"
-    for file in (Path(folder) / "adapter_config.json", weights):
-        if not file.is_file():
-            raise ConfigError(
-                f"{folder} has no {file.name}; expected an adapter in PEFT's layout, as safetensors"
-            )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # missing tensors are an error below, not a warning
-            adapted = PeftModel.from_pretrained(model, str(folder)).eval()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ConfigError(
-            f"the adapter {folder} does not fit the model: {str(error).splitlines()[0]}"
-        ) from error
-    with safe_open(weights, "pt") as file:
-        missing = set(get_peft_model_state_dict(adapted)) ^ set(file.keys())
-    if missing:
-        raise ConfigError(
-            f"the adapter {folder} does not fit the model: {len(missing)} of the model's adapter tensors are not in it or "
-            f"the other way round, such as {min(missing)}"
-        )
+    adapted = load_adapter(model, Path(folder)).eval()
     probe = torch.arange(1, 24)[None] % model.config.get_text_config().vocab_size
     with torch.no_grad():
         before = adapted(input_ids=probe).logits.log_softmax(-1)

@@ -3,49 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
-from pathlib import Path
 
-from pareto.errors import ArtifactError
 from pareto.models.adapters import load_policy
 from pareto.models.causal import Quantize, load_causal_lm
+from pareto.models.reference_folder import reference_folder
 from pareto.models.text_policy import TransformersPolicy
 from pareto.policy_set import PolicyRecord, PolicySet
-from pareto.state import manifest
-
-
-def reference_folder(run: PolicySet, record: PolicyRecord) -> Path:
-    """Where the reference model of a policy lies in its run folder.
-
-    Its files are checked against the run's manifest the first time they are asked for; a run that was read before it was
-    complete has none.
-
-    Raises:
-        ArtifactError: the record does not say, the folder is gone, or a file in it is not as it was written.
-    """
-    relative = (record.facts.get("needs") or {}).get("reference")
-    if not relative or Path(relative).is_absolute() or ".." in Path(relative).parts:
-        raise ArtifactError(
-            f"policy {record.id!r} of {run.folder} does not name its reference model; got {relative!r}"
-        )
-    folder = run.folder / relative
-    if not folder.is_dir():
-        raise ArtifactError(
-            f"the reference model of policy {record.id!r} should be in {folder}; the folder is not there"
-        )
-    check_once(run, relative)
-    return folder
-
-
-@lru_cache(maxsize=256)
-def check_once(run: PolicySet, below: str) -> None:
-    """Check the files of one folder of a run against its manifest, once for every loaded run.
-
-    Raises:
-        ArtifactError: one is missing, changed, a link or not listed.
-    """
-    if (run.folder / manifest.NAME).exists():
-        manifest.check(run.folder, below)
 
 
 def load_text_policy(

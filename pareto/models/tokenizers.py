@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pareto import trust
 from pareto.errors import ConfigError, DataError
+from pareto.models.model_folder import check_model_folder
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -77,18 +79,26 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
 
 
 def load_tokenizer(
-    source: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+    source: str | Path, *, revision: str | None = None, trust_remote_code: bool | None = None
 ) -> Any:
     """Load the tokenizer of a model folder or hub id.
 
     A tokenizer without padding token pads with its end token, which is masked wherever it is used.
 
+    Args:
+        source: folder or hub id.
+        revision: of the hub id.
+        trust_remote_code: run code that comes with it; None: as the command line said.
+
     Raises:
-        ConfigError: there is none, or it cannot be read.
+        ConfigError: there is none, it cannot be read, or it is not to be trusted.
     """
     from transformers import AutoTokenizer
 
     folder = Path(source)
+    trusted = trust.is_given() if trust_remote_code is None else trust_remote_code
+    if folder.is_dir():
+        check_model_folder(folder, trust_remote_code=trusted)
     if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ConfigError(
             f"the model folder {folder} has no tokenizer: expected one of {', '.join(TOKENIZER_FILES)}; copy the "
@@ -96,10 +106,10 @@ def load_tokenizer(
         )
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            str(source), revision=revision, trust_remote_code=trust_remote_code
+            str(source), revision=revision, trust_remote_code=trusted
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"the tokenizer of {source} cannot be loaded: {_first_line(error)}") from error
+    except Exception as error:  # transformers raises whatever it meets in a broken folder
+        raise ConfigError(f"the tokenizer of {source} cannot be loaded: {first_line(error)}") from error
     if tokenizer.eos_token_id is None:
         raise ConfigError(
             f"the tokenizer of {source} has no end-of-sequence token; set eos_token in its files"
@@ -109,5 +119,6 @@ def load_tokenizer(
     return tokenizer
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

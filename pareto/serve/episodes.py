@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pareto.config import read_yaml
+from pareto.env_loader import refuse_unimported
 from pareto.errors import ArtifactError, ParetoError, UsageError
 from pareto.policy_set import ActPolicy, PolicySet
 from pareto.tasks.env.sources import make_one
@@ -67,6 +68,7 @@ def _environment(run: PolicySet, frames: bool) -> Any:
         source, options = task["id"], task.get("arguments") or task.get("options") or {}
     except (ParetoError, OSError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"{path} does not say which environment the run is of: {error}") from error
+    refuse_unimported(source, f"{path}: task.id")
     try:
         return make_one(source, options, frames)
     except ParetoError:

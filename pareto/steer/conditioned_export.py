@@ -41,7 +41,7 @@ def write_adapter(
     """
     from pareto.models import lora_factors
     from pareto.models.causal import load_causal_lm
-    from pareto.models.stored import reference_folder
+    from pareto.models.reference_folder import reference_folder
 
     folder, update = run.checked_folder(record), {}
     if not (folder / lora_factors.CONFIG).exists():
@@ -61,7 +61,7 @@ def write_model(run: PolicySet, record: PolicyRecord, weights: np.ndarray, out: 
     from pareto.models.adapters import load_backbone
     from pareto.models.causal import load_causal_lm, no_progress_bars
     from pareto.models.heads import base_of
-    from pareto.models.stored import reference_folder
+    from pareto.models.reference_folder import reference_folder
 
     folder = run.checked_folder(record)
     reference, tokenizer = load_causal_lm(reference_folder(run, record))

@@ -53,9 +53,9 @@ def guided(
     from pareto.models.causal import load_causal_lm
     from pareto.models.guided import Guidance
     from pareto.models.guided_policy import GuidedPolicy
+    from pareto.models.reference_folder import reference_folder
     from pareto.models.reward_models.model import load_reward_model
     from pareto.models.reward_models.vector import RewardVector
-    from pareto.models.stored import reference_folder
     from pareto.models.text_policy import TransformersPolicy
 
     reference = reference_folder(run, run[0])
@@ -82,7 +82,7 @@ def own_rewards(run: PolicySet) -> list[Path]:
     Raises:
         UsageError: there is none, or it is not as it was written.
     """
-    from pareto.models.stored import check_once
+    from pareto.models.reference_folder import check_once
 
     found = sorted((run.folder / "prerequisites").glob("*/reward_model.json"))
     if not found:

@@ -63,7 +63,7 @@ def heads(
     from pareto.models.heads import base_of
     from pareto.models.mixed_heads import stored_objectives
     from pareto.models.mixed_policy import MixedPolicy
-    from pareto.models.stored import reference_folder
+    from pareto.models.reference_folder import reference_folder
 
     record = nearest_record(own, weights)
     folder, reference = run.checked_folder(record), reference_folder(run, record)

@@ -58,7 +58,7 @@ def members(run: PolicySet, among: Among = "corners", study_seed: int | None = N
     chosen = chosen_records(run, among, study_seed)
     if (reason := why_not(run, chosen)) is not None:
         raise UsageError(f"{run.folder}: {reason}; use method 'nearest' for a policy as it was trained")
-    from pareto.models.stored import reference_folder
+    from pareto.models.reference_folder import reference_folder
 
     return Members(
         chosen,
@@ -182,7 +182,7 @@ def _first_at(run: PolicySet, records: Sequence[PolicyRecord], point: np.ndarray
 
 def _other_base(run: PolicySet, records: Sequence[PolicyRecord]) -> str | None:
     """A reason where policies stand on different reference models or read other tokens."""
-    from pareto.models.stored import reference_folder
+    from pareto.models.reference_folder import reference_folder
 
     first, *rest = {reference_folder(run, r): r for r in records}.items()
     if not rest:

@@ -59,7 +59,7 @@ def orchestrator(
         return load_record(run, nearest_record(own, weights), KIND, options)
     from pareto.models.orchestrated_policy import OrchestratedPolicy, PromptReader
     from pareto.models.orchestrator import load_orchestrator
-    from pareto.models.stored import reference_folder
+    from pareto.models.reference_folder import reference_folder
     from pareto.models.text_policy import DecodablePolicy
 
     holder = source if isinstance(source, PolicySet) else load(Path(source))

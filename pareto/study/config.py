@@ -25,6 +25,7 @@ from pareto.config import (
     read_yaml,
     validate,
 )
+from pareto.env_loader import refuse_unimported
 from pareto.errors import ConfigError, ObjectiveError, UnknownNameError
 from pareto.methods import METHODS
 from pareto.registry import Registry
@@ -237,6 +238,20 @@ def load_study(
     study = validate(StudyConfig, document, shapes=shapes)
     _check_objectives(study, document)
     return study.model_copy(update={"imports": imports})
+
+
+def load_stored_study(path: Path, overrides: Iterable[str] = (), imports: Iterable[str] = ()) -> StudyConfig:
+    """Read the study that a run folder holds: as `load_study`, and no environment's module is imported for it.
+
+    Raises:
+        ConfigError: as `load_study`.
+        ArtifactError: its environment lies in a module that is not among the imports.
+    """
+    for module in imports:
+        import_module(module)
+    task = override(read_yaml(path), overrides).data.get("task")
+    refuse_unimported(task.get("id") if isinstance(task, dict) else None, f"{path}: task.id")
+    return load_study(path, overrides, imports)
 
 
 def json_schema() -> dict[str, Any]:

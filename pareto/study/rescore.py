@@ -12,7 +12,7 @@ import numpy as np
 from pareto.errors import ArtifactError
 from pareto.study import front_json
 from pareto.study.committed import check_committed
-from pareto.study.config import StudyConfig, load_study
+from pareto.study.config import StudyConfig, load_stored_study
 from pareto.study.finish import scored_policies
 from pareto.study.layout import RunFolder
 from pareto.study.scores import SPLITS, check_scores
@@ -63,7 +63,7 @@ def rescore(
     run = RunFolder(Path(folder).absolute())
     if not run.store.is_file():
         raise ArtifactError(f"{run.root} holds no sweep that could be scored again; its values were imported")
-    study = load_study(run.config, set, imports)
+    study = load_stored_study(run.config, set, imports)
     with Store(run.store) as store:
         rows, frozen = store.rows(), store.get("ref_point")
     check_committed(run, rows)

@@ -156,14 +156,11 @@ def test_options_reach_the_workers_by_environment_and_config(monkeypatch: pytest
 
     parser = argparse.ArgumentParser()
     sweep.add_arguments(parser)
-    monkeypatch.delenv(sweep.TRUST_VARIABLE, raising=False)
     args = parser.parse_args(
         ["x.yaml", "--set", "a=1", "--workers", "3", "--on-bad", "skip", "--max-bad", "0.1%"]
     )
     overrides = sweep._overrides(args)
     assert overrides == ["a=1", "engine.workers=3", "task.on_bad=skip", "task.max_bad=0.001"]
-    sweep._set_environment(args)
-    assert sweep.TRUST_VARIABLE not in os.environ
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,7 +9,8 @@ import pytest
 
 from pareto.errors import ArtifactError
 from pareto.models.adapters import FullFineTuning, LoRA, attach, save_policy
-from pareto.models.stored import load_text_policy, reference_folder
+from pareto.models.reference_folder import reference_folder
+from pareto.models.stored import load_text_policy
 from pareto.objectives import Objectives
 from pareto.policy_set import LOADERS, PolicyRecord, PolicySet, TextPolicy
 from pareto.state import manifest

@@ -24,7 +24,6 @@ STEPS = np.linspace(0, 1, 6)
 def run(small_lab, lab_reference, tmp_path_factory):
     """The two corner policies of a small lab as adapters: plain DPO on the pairs of one objective each."""
     root = tmp_path_factory.mktemp("lab-run")
-    (root / "prerequisites").mkdir()
     shutil.copytree(lab_reference, root / "prerequisites" / "reference")
     training = TrainConfig(steps=120, batch_size=64, lr=1e-2)
     method = MODPO(beta=1.0, mass_anchor=0.1, adapter=LoRA(r=4, alpha=8), training=training)

@@ -7,7 +7,7 @@ import hashlib
 from pareto.errors import ArtifactError
 from pareto.models.causal import load_causal_lm
 from pareto.models.prompt_policy import PromptPolicy, load_conditioned
-from pareto.models.stored import reference_folder
+from pareto.models.reference_folder import reference_folder
 from pareto.policy_set import LOADERS, PolicyRecord, PolicySet
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 
 from pareto.cells import digest
+from pareto.data.templates import render_chat
 from pareto.errors import ConfigError, did_you_mean
 from pareto.models.causal import check_source
 from pareto.models.fingerprint import model_fingerprint
@@ -83,10 +84,7 @@ class Classifier(Reward):
             return tokenizer([p for p, _ in texts], [r for _, r in texts], **options)
         if self.format == "chat":
             turns = [[("user", p), ("assistant", r)] for p, r in texts]
-            whole = [
-                tokenizer.apply_chat_template([{"role": a, "content": c} for a, c in t], tokenize=False)
-                for t in turns
-            ]
+            whole = [render_chat(tokenizer, [{"role": a, "content": c} for a, c in t]) for t in turns]
             return tokenizer(whole, add_special_tokens=False, **options)
         return tokenizer(
             [self.format.replace("{prompt}", p).replace("{reply}", r) for p, r in texts], **options
@@ -97,10 +95,10 @@ class Classifier(Reward):
         from transformers import AutoModelForSequenceClassification
 
         from pareto.core.device import resolve_device
-        from pareto.models.tokenizers import load_tokenizer
+        from pareto.models.tokenizers import first_line, load_tokenizer
 
         source = check_source(self.model)
-        tokenizer = load_tokenizer(source)
+        tokenizer = load_tokenizer(source, trust_remote_code=False)
         tokenizer.truncation_side = "left"
         try:
             model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -110,10 +108,8 @@ class Classifier(Reward):
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise ConfigError(
-                f"the classifier {source} cannot be loaded: {str(error).splitlines()[0]}"
-            ) from error
+        except Exception as error:  # transformers raises whatever it meets in a broken folder
+            raise ConfigError(f"the classifier {source} cannot be loaded: {first_line(error)}") from error
         if info["missing_keys"]:
             raise ConfigError(
                 f"{source} holds no trained {', '.join(sorted(info['missing_keys'])[:3])}; its scores would be random: "

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pareto import offline
+from pareto import offline, trust
 from pareto.cells import digest
 from pareto.errors import MachineError
 from pareto.state import atomic, manifest
@@ -35,7 +35,7 @@ ADDRESS = "RAY_ADDRESS"
 CARRIED = (
     *offline.HUB_VARIABLES,
     offline.VARIABLE,
-    "PARETO_TRUST_REMOTE_CODE",
+    trust.VARIABLE,
 )
 """What the command line says by environment must hold on every machine."""
 
