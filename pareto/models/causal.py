@@ -132,7 +132,7 @@ def load_causal_lm(
     )  # and looks at the folder
     try:
         with no_progress_bars():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source,
                 revision=revision,
                 trust_remote_code=trusted,
@@ -146,6 +146,7 @@ def load_causal_lm(
             f"the model {source} cannot be loaded: {first_line(error)} (weights must be safetensors; a model with code of its "
             "own needs --trust-remote-code)"
         ) from error
+    model, info = loaded
     if absent := sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}):
         raise ConfigError(
             f"the model {source} is not whole: {len(absent)} tensors are missing or of another size, such as {absent[0]}; they "
