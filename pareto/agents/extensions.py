@@ -14,6 +14,7 @@ from pydantic import Field
 from pareto.agents.aims import Aim, Weighted
 from pareto.agents.barrier import Barrier, thresholds
 from pareto.agents.lagrangian import PIDLagrangian
+from pareto.agents.gaps import GapSelection
 from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
 from pareto.agents.trust_region import TrustRegion
 from pareto.config import Config
@@ -81,20 +82,25 @@ class _Constrained(Extension):
     beta: float = Field(default=0.9, ge=0, le=1)
     betas: Mapping[str, Share] = {}
     climbs: tuple[str, ...] | None = None
-    select: CrowdingSelection | GainSelection = Field(default=CrowdingSelection(), discriminator="kind")
+    select: CrowdingSelection | GainSelection | GapSelection = Field(
+        default=CrowdingSelection(), discriminator="kind"
+    )
 
     def plan(self, known: Known) -> Round | None:
         """Start from the selected policies."""
         climbs = known.objectives.names if self.climbs is None else self.climbs
-        pairs = self.select.pairs(known, [known.objectives.index(name) for name in climbs])
-        if not pairs:
+        choices = self.select.choose(known, [known.objectives.index(name) for name in climbs])
+        if not choices:
             return None
-        starts, objectives = np.array(pairs).T
+        starts, objectives = (np.array([getattr(c, name) for c in choices]) for name in ("place", "climb"))
         anchors = known.points[starts]
         beta = np.full(anchors.shape[1], self.beta)
         for name, own in self.betas.items():
             beta[known.objectives.index(name)] = own
         floors = thresholds(anchors, known.spans, beta)
+        for floor, choice in zip(floors, choices):
+            if choice.held is not None:
+                floor[choice.held[0]] = choice.held[1]
         keys = np.column_stack([anchors, objectives.astype(float)])
         return Round(starts, objectives, anchors, floors, known.spans, keys)
 

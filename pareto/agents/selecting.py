@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -37,12 +37,26 @@ class Known:
     tried: Mapping[tuple[float, ...], int]
 
 
+class Choice(NamedTuple):
+    """One extension.
+
+    Args:
+        place: of the policy in the archive.
+        climb: the objective whose return is to rise.
+        held: (objective, return that it must still reach) where this is not for the extension's own thresholds to say.
+    """
+
+    place: int
+    climb: int
+    held: tuple[int, float] | None = None
+
+
 class Selection(Config):
-    """A way to choose (policy, objective) pairs."""
+    """A way to choose which policies are extended in which objectives."""
 
     @abstractmethod
-    def pairs(self, known: Known, climbs: Sequence[int]) -> list[tuple[int, int]]:
-        """(place in the archive, objective to climb), in the order in which they were chosen."""
+    def choose(self, known: Known, climbs: Sequence[int]) -> list[Choice]:
+        """Extensions, in the order in which they were chosen."""
 
 
 class CrowdingSelection(Selection):
@@ -57,12 +71,12 @@ class CrowdingSelection(Selection):
     kind: Literal["crowding"] = "crowding"
     n: int = Field(default=6, ge=1)
 
-    def pairs(self, known: Known, climbs: Sequence[int]) -> list[tuple[int, int]]:
+    def choose(self, known: Known, climbs: Sequence[int]) -> list[Choice]:
         """The most isolated first."""
         order = np.argsort(-crowding(known.points), kind="stable")
         fresh = [int(i) for i in order if (*known.points[i], float(climbs[0])) not in known.tried]
         chosen = (fresh or [int(i) for i in order])[: self.n]
-        return [(i, j) for i in chosen for j in climbs]
+        return [Choice(i, j) for i in chosen for j in climbs]
 
 
 class GainSelection(Selection):
@@ -82,7 +96,7 @@ class GainSelection(Selection):
     n: int = Field(default=18, ge=1)
     give: float = Field(default=0.05, ge=0)
 
-    def pairs(self, known: Known, climbs: Sequence[int]) -> list[tuple[int, int]]:
+    def choose(self, known: Known, climbs: Sequence[int]) -> list[Choice]:
         """Greedily, the best promise first."""
         k, m = known.points.shape
         hoped = np.repeat(known.points[:, None], m, axis=1) - self.give * known.spans
@@ -100,7 +114,7 @@ class GainSelection(Selection):
             best = int(np.argmax(promise))
             if promise[best] <= 0:
                 break
-            chosen.append((best // m, best % m))
+            chosen.append(Choice(best // m, best % m))
             held = np.vstack([held, targets[best]])
         return chosen
 

@@ -7,6 +7,7 @@ import torch
 from pareto.agents.archive import Archive, crowding, lower_bounds
 from pareto.agents.normalise import Running
 from pareto.agents.population import Snapshots
+from pareto.agents.gaps import GapSelection
 from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
 from pareto.objectives import Objectives
 
@@ -65,9 +66,14 @@ def known(points, tried=(), gained=(0.1, 0.1)):
 
 def test_crowding_passes_over_what_was_extended():
     points = [[0, 10], [1, 9], [5, 5], [10, 0]]
-    assert CrowdingSelection(n=2).pairs(known(points), [0, 1]) == [(0, 0), (0, 1), (3, 0), (3, 1)]
+    assert CrowdingSelection(n=2).choose(known(points), [0, 1]) == [
+        (0, 0, None),
+        (0, 1, None),
+        (3, 0, None),
+        (3, 1, None),
+    ]
     done = {(0.0, 10.0, 0.0), (10.0, 0.0, 0.0)}
-    assert CrowdingSelection(n=1).pairs(known(points, done), [0, 1]) == [(2, 0), (2, 1)]
+    assert CrowdingSelection(n=1).choose(known(points, done), [0, 1]) == [(2, 0, None), (2, 1, None)]
 
 
 def test_gain_goes_where_hypervolume_is_to_be_had():
@@ -77,12 +83,39 @@ def test_gain_goes_where_hypervolume_is_to_be_had():
     """
     points = [[1, 9], [5, 5], [9, 1]]
     gain = GainSelection(n=1)
-    assert gain.pairs(known(points, gained=(0.1, 0.625)), [0, 1]) == [(2, 1)]
-    assert gain.pairs(known(points, {(9.0, 1.0, 1.0)}, (0.1, 0.625)), [0, 1]) == [(1, 1)]
+    assert gain.choose(known(points, gained=(0.1, 0.625)), [0, 1]) == [(2, 1, None)]
+    assert gain.choose(known(points, {(9.0, 1.0, 1.0)}, (0.1, 0.625)), [0, 1]) == [(1, 1, None)]
 
 
-@pytest.mark.parametrize("select", [CrowdingSelection(n=1), GainSelection(n=4)])
+@pytest.mark.parametrize(
+    "select", [CrowdingSelection(n=1), GainSelection(n=4), GapSelection(between=("a", "b"), n=4)]
+)
 def test_only_objectives_that_are_climbed_are_chosen(select):
-    pairs = select.pairs(known([[1, 9], [5, 5], [9, 1]], gained=(0.5, 0.5)), [1])
-    assert pairs
-    assert {j for _, j in pairs} == {1}
+    choices = select.choose(known([[1, 9], [5, 5], [9, 1]], gained=(0.5, 0.5)), [1])
+    assert choices
+    assert {choice.climb for choice in choices} == {1}
+
+
+def test_gaps_are_approached_from_both_neighbours_and_halved():
+    """Between (9, 1), (5, 5) and (1, 9): rectangles 16 each, promises 4. Ends: .35 x 8 x 1 = 2.8.
+
+    The first gap, the second, either end, then a quarter of the first gap, 1 of 16: at shares 1/4 and 3/4 of the way.
+    """
+    points, select = [[1, 9], [5, 5], [9, 1]], GapSelection(between=("a", "b"), n=5)
+    choices = select.choose(known(points, gained=(0.35, 0.35)), [0, 1])
+    assert choices[:4] == [(2, 1, (0, 7.0)), (1, 0, (1, 3.0)), (1, 1, (0, 3.0)), (0, 0, (1, 7.0))]
+    assert choices[4:6] == [(2, 0, None), (0, 1, None)]
+    assert choices[6:] == [(2, 1, (0, 8.0)), (1, 0, (1, 2.0))]
+
+
+def test_a_gap_that_was_tried_in_vain_waits():
+    """Promises 4 / (1 + (1 + 1) / 2) = 2 for the first gap, 4 for the other, .04 for the ends."""
+    tried = {(9.0, 1.0, 1.0), (5.0, 5.0, 0.0)}
+    select = GapSelection(between=("a", "b"), n=2)
+    choices = select.choose(known([[1, 9], [5, 5], [9, 1]], tried, (0.005, 0.005)), [0, 1])
+    assert [(c.place, c.climb) for c in choices] == [(1, 1), (0, 0), (2, 1), (1, 0)]
+
+
+def test_policies_behind_the_front_of_the_two_objectives_open_no_gap():
+    choices = GapSelection(between=("a", "b"), n=1).choose(known([[1, 9], [4, 4], [5, 5], [9, 1]]), [0, 1])
+    assert {c.place for c in choices} <= {0, 2, 3}
