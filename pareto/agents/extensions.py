@@ -13,8 +13,8 @@ from pydantic import Field
 
 from pareto.agents.aims import Aim, Weighted
 from pareto.agents.barrier import Barrier, thresholds
-from pareto.agents.lagrangian import PIDLagrangian
 from pareto.agents.gaps import GapSelection
+from pareto.agents.lagrangian import PIDLagrangian
 from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
 from pareto.agents.trust_region import TrustRegion
 from pareto.config import Config

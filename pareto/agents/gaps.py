@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -69,7 +70,7 @@ class GapSelection(Selection):
         plane = known.points[:, [first, second]]
         front = np.flatnonzero(non_dominated(plane))
         front = front[np.argsort(-plane[front, 0], kind="stable")]
-        gaps = [self._gap(known, p, q, first, second) for p, q in zip(front[:-1], front[1:])]
+        gaps = [self._gap(known, p, q, first, second) for p, q in itertools.pairwise(front)]
         ends = {
             Choice(int(front[0]), first): (first, second),
             Choice(int(front[-1]), second): (second, first),
