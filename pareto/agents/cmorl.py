@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,16 +13,14 @@ from pareto.agents.extensions import (
     LagrangianExtension,
     TrustRegionExtension,
 )
+from pareto.agents.keeping import keep
 from pareto.agents.learning import Networked
 from pareto.agents.ppo import PPOConfig
 from pareto.agents.search import Search
-from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
-from pareto.config import Config
-from pareto.methods import FITTERS, METHODS
-from pareto.models.actors import agent_facts
+from pareto.agents.seeds import PerSeed, to_the_end
+from pareto.cells import Cell, FitContext, Fitted
+from pareto.methods import METHODS
 from pareto.models.actors.mlp import Deployed
-from pareto.policy_set import PolicySet
-from pareto.state.checkpoint import Checkpoints
 
 Extensions = Annotated[
     BarrierExtension | LagrangianExtension | TrustRegionExtension | BudgetExtension,
@@ -32,7 +29,7 @@ Extensions = Annotated[
 
 
 @METHODS.register("cmorl", source="Liu et al. (2025), C-MORL, arXiv 2410.02236")
-class CMORL(Config):
+class CMORL(PerSeed):
     """Find a Pareto front in two stages: policies for a few weighted sums, then constrained extensions along the front.
 
     First stage: one policy per weight vector of the study, PPO with a vector critic. Rounds: policies of the archive are
@@ -96,64 +93,10 @@ class CMORL(Config):
     policies: int = Field(default=16, ge=1)
     checkpoint_every: int = Field(default=100, ge=1)
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
-        return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
-
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Search with one seed."""
         weights = np.array([task.objectives.vector(w) for w in cell.spec["weights"]])
         search = Search(self, Networked.of(task, self.ppo), weights, cell.seed)
-        checkpoints = Checkpoints(context.scratch)
-        latest = checkpoints.latest()
-        done = 0
-        if latest is not None:
-            done = latest[0]
-            search.load(latest[1], latest[2])
-        context.progress(search.ledger.total, self.total_steps, {"env_steps": search.ledger.total})
-        while not search.finished:
-            search.step()
-            done += 1
-            figures = {
-                "step": done,
-                "hypervolume": search.hypervolume,
-                "policies": len(search.archive),
-                "env_steps": search.ledger.total,
-                "round": search.rounds,
-            }
-            context.progress(search.ledger.total, self.total_steps, figures)
-            if done % 10 == 0 or search.finished:
-                context.log(figures)
-            if done % self.checkpoint_every == 0 and not search.finished:
-                checkpoints.save(done, *search.state())
-        return self._store(search, cell, task, context)
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Search in an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)
-
-    def _store(self, search: Search, cell: Cell, task: Any, context: FitContext) -> Fitted:
+        to_the_end(search, context, self.total_steps, checkpoint_every=self.checkpoint_every)
         kept = search.finish()
-        policies, means = kept.policies, kept.means
-        assert policies is not None
-        networks, made = search.networked.networks, []
-        facts = agent_facts(networks.kind, task.facts.observations, task.facts.actions)
-        for i in range(len(policies)):
-            offset, scale = policies.observed.affine(i)
-            folder = context.folder / f"{i:03d}"
-            networks.store(policies.parameters[i], offset, scale, self.actions, folder, facts)
-            told = {"chosen_by": task.objectives.named(task.objectives.orient(means[i]))}
-            made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, None, extra=told))
-        cost = Cost(env_steps=search.ledger.training, selection_env_steps=search.ledger.selection)
-        return Fitted(tuple(made), cost)
+        return keep(search.networked, kept, self.actions, search.cost, cell, context)

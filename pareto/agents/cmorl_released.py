@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +11,9 @@ from pareto.agents.keeping import keep
 from pareto.agents.learning import Networked
 from pareto.agents.ppo import PPOConfig
 from pareto.agents.released_search import ReleasedSearch
+from pareto.agents.seeds import PerSeed, to_the_end
 from pareto.cells import Cell, FitContext, Fitted
-from pareto.config import Config
-from pareto.methods import FITTERS, METHODS
-from pareto.policy_set import PolicySet
-from pareto.state.checkpoint import Checkpoints
+from pareto.methods import METHODS
 
 OFFICIAL = PPOConfig(
     envs=8,
@@ -35,7 +32,7 @@ OFFICIAL = PPOConfig(
 @METHODS.register(
     "cmorl_released", source="RuohLiuq/C-MORL, commit 67473b5, morl/run.py and cmorl-ipo scripts"
 )
-class ReleasedCMORL(Config):
+class ReleasedCMORL(PerSeed):
     """The released C-MORL code, re-implemented in this harness for comparison; use `cmorl` for C-MORL as published.
 
     First stage: a policy per weight vector, PPO whose learning rate falls to 0. Second stage: the most crowded-out policies
@@ -77,41 +74,9 @@ class ReleasedCMORL(Config):
     ppo: PPOConfig = OFFICIAL
     checkpoint_every: int = Field(default=20, ge=1)
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
-        return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
-
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Search with one seed."""
         weights = np.array([task.objectives.vector(w) for w in cell.spec["weights"]])
         search = ReleasedSearch(self, Networked.of(task, self.ppo), weights, cell.seed)
-        checkpoints = Checkpoints(context.scratch)
-        latest = checkpoints.latest()
-        done = 0
-        if latest is not None:
-            done = latest[0]
-            search.load(latest[1], latest[2])
-        while not search.finished:
-            search.step()
-            done += 1
-            figures = {"step": done, "env_steps": search.steps, "round": search.rounds}
-            context.progress(min(search.steps, self.total_steps), self.total_steps, figures)
-            context.log(figures)
-            if done % self.checkpoint_every == 0 and not search.finished:
-                checkpoints.save(done, *search.state())
+        to_the_end(search, context, self.total_steps, checkpoint_every=self.checkpoint_every, log_every=1)
         return keep(search.networked, search.kept(), "mode", search.cost, cell, context)
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Search in an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)

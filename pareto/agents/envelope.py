@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -14,18 +13,17 @@ from pareto.agents.conditioning import ConditionedTask
 from pareto.agents.ppo_conditioned import store_conditioned
 from pareto.agents.replay import Replay
 from pareto.agents.schedule import linear
+from pareto.agents.seeds import PerSeed
 from pareto.agents.value_network import ValueNetwork
 from pareto.cells import Cell, Cost, FitContext, Fitted
-from pareto.config import Config
 from pareto.errors import ConfigError, NumericsError
-from pareto.methods import FITTERS, METHODS
-from pareto.policy_set import PolicySet
+from pareto.methods import METHODS
 
 
 @METHODS.register(
     "envelope", source="Yang et al. (2019), A generalized algorithm for MORL, NeurIPS, Algorithm 1"
 )
-class Envelope(Config):
+class Envelope(PerSeed):
     """Learn Q(s, a, w) in R^m for all weights at once; see `envelope_targets` for what is new beside Q-learning.
 
     Discrete actions only. Transitions are learned from under weights drawn afresh, whatever weights they were taken under.
@@ -68,16 +66,6 @@ class Envelope(Config):
     renew: int = Field(default=200, ge=1)
     homotopy: float = Field(default=0.9, ge=0, le=1)
     hidden: tuple[int, ...] = (128, 128)
-
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
-        return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
 
     def price(self, cell: Cell, task: Any) -> Cost:
         """Whole rounds of all copies, one at least."""
@@ -157,15 +145,6 @@ class Envelope(Config):
         scalar = (error * weights).sum(dim=-1)
         mix = self.homotopy * share
         return (1 - mix) * error.square().mean() + mix * scalar.square().mean()
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Learn in an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)
 
 
 def envelope_targets(picked: Tensor, valued: Tensor, weights: Tensor) -> Tensor:

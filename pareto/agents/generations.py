@@ -105,6 +105,10 @@ class Generations:
         """What was spent."""
         return Cost(env_steps=self.training, selection_env_steps=self.selection)
 
+    def figures(self) -> dict[str, Any]:
+        """Where it stands."""
+        return {"generation": self.generation}
+
     @property
     def finished(self) -> bool:
         """Whether another iteration would leave too little for the final selection."""

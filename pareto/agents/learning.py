@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -24,7 +24,6 @@ from pareto.agents.stacked_modules import StackedModules
 from pareto.errors import ConfigError, NumericsError
 from pareto.models.actors import agent_facts
 from pareto.models.actors.mlp import Deployed
-from pareto.objectives import Objectives
 
 
 @dataclass(frozen=True)
@@ -139,13 +138,11 @@ class Learning:
                 f"parameters are not finite after iteration {self.done}; lower method.ppo.lr (now {c.lr})"
             )
 
-    def figures(self, objectives: Objectives) -> dict[str, float]:
-        """Steps so far and the largest mean return of each objective among the policies."""
+    def figures(self) -> dict[str, float]:
+        """The largest mean return of each objective among the policies."""
         means = self.collector.window.means()
         best = [float(np.nanmax(c)) if np.isfinite(c).any() else float("nan") for c in means.T]
-        return {"step": self.done, "env_steps": self.steps} | {
-            f"best_{name}": value for name, value in zip(objectives.names, best)
-        }
+        return {f"best_{name}": value for name, value in zip(self.networked.task.objectives.names, best)}
 
     def store(self, i: int, actions: Deployed, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write one policy as it is now."""
@@ -199,6 +196,45 @@ class Learning:
             collector.begin(rng.derive_seed("training", *self._seed, self.done))
         for name, array in _episodes(collector).items():
             array[...] = tensors[f"episodes.{name}"].numpy()
+
+
+@final
+class Course:
+    """A stage of learning that is a whole job.
+
+    Args:
+        learning: at its beginning.
+        steps: environment steps it may take; at least one iteration is done.
+    """
+
+    def __init__(self, learning: Learning, steps: int) -> None:
+        self.learning, self.total = learning, learning.iterations(steps)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all iterations are done."""
+        return self.learning.done >= self.total
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far."""
+        return self.learning.steps
+
+    def step(self) -> None:
+        """One iteration."""
+        self.learning.step(self.total)
+
+    def figures(self) -> dict[str, float]:
+        """What the learning tells."""
+        return self.learning.figures()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Of the learning."""
+        return self.learning.state()
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.learning.load(tensors, facts)
 
 
 def _episodes(collector: Collector) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,16 +11,14 @@ from pareto.agents.generations import Generations
 from pareto.agents.keeping import keep
 from pareto.agents.learning import Networked
 from pareto.agents.ppo import PPOConfig
+from pareto.agents.seeds import PerSeed, to_the_end
 from pareto.cells import Cell, FitContext, Fitted
-from pareto.config import Config
-from pareto.methods import FITTERS, METHODS
+from pareto.methods import METHODS
 from pareto.models.actors.mlp import Deployed
-from pareto.policy_set import PolicySet
-from pareto.state.checkpoint import Checkpoints
 
 
 @METHODS.register("pgmorl", source="Xu et al. (2020), Prediction-guided MORL, ICML; mit-gfx/PGMORL")
-class PGMORL(Config):
+class PGMORL(PerSeed):
     """Evolve a population: each generation trains those (policy, weights) pairs that promise most for the front.
 
     After a warm-up at the study's weights, every generation pairs the policies of a buffer spread over directions with
@@ -73,42 +70,9 @@ class PGMORL(Config):
     policies: int = Field(default=16, ge=1)
     checkpoint_every: int = Field(default=100, ge=1)
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
-        return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
-
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Evolve with one seed."""
         weights = np.array([task.objectives.vector(w) for w in cell.spec["weights"]])
         search = Generations(self, Networked.of(task, self.ppo), weights, cell.seed)
-        checkpoints = Checkpoints(context.scratch)
-        latest = checkpoints.latest()
-        done = 0
-        if latest is not None:
-            done = latest[0]
-            search.load(latest[1], latest[2])
-        while not search.finished:
-            search.step()
-            done += 1
-            figures = {"step": done, "env_steps": search.steps, "generation": search.generation}
-            context.progress(min(search.steps, self.total_steps), self.total_steps, figures)
-            if done % 10 == 0 or search.finished:
-                context.log(figures)
-            if done % self.checkpoint_every == 0 and not search.finished:
-                checkpoints.save(done, *search.state())
+        to_the_end(search, context, self.total_steps, checkpoint_every=self.checkpoint_every)
         return keep(search.networked, search.verified(), self.actions, search.cost, cell, context)
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Evolve in an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)

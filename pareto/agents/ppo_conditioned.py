@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,22 +9,20 @@ import numpy as np
 from pydantic import Field
 
 from pareto.agents.conditioning import ConditionedTask, ShownWeights
-from pareto.agents.learning import Learning, Networked, first_policies
+from pareto.agents.learning import Course, Learning, Networked, first_policies
 from pareto.agents.ppo import PPOConfig
+from pareto.agents.seeds import PerSeed, to_the_end
 from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
-from pareto.config import Config
-from pareto.methods import FITTERS, METHODS
+from pareto.methods import METHODS
 from pareto.models.actors import agent_facts
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.models.actors.mlp import Deployed, MLPActor
-from pareto.policy_set import PolicySet
-from pareto.state.checkpoint import Checkpoints
 
 
 @METHODS.register(
     "ppo_conditioned", source="Abels et al. (2019), conditioned networks; PPO as in D3PO, arXiv 2602.07764"
 )
-class ConditionedPPO(Config):
+class ConditionedPPO(PerSeed):
     """Train one network that sees the weights beside the observation, by PPO on w.A.
 
     Every episode has weights of its own. The run holds the network at each of the study's weights, so that it can be
@@ -53,16 +50,6 @@ class ConditionedPPO(Config):
     ppo: PPOConfig = PPOConfig(envs=64)
     checkpoint_every: int = Field(default=200, ge=1)
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
-        return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
-
     def price(self, cell: Cell, task: Any) -> Cost:
         """Whole iterations, one at least."""
         each = self.ppo.envs * self.ppo.steps
@@ -82,32 +69,14 @@ class ConditionedPPO(Config):
             seed=cell.seed,
             stage="conditioned",
         )
-        total = learning.iterations(self.total_steps)
-        checkpoints = Checkpoints(context.scratch)
-        latest = checkpoints.latest()
-        if latest is not None:
-            learning.load(latest[1], latest[2])
-        while learning.done < total:
-            learning.step(total)
-            figures = learning.figures(task.objectives)
-            context.progress(learning.done, total, figures)
-            if learning.done % 10 == 0 or learning.done == total:
-                context.log(figures)
-            if learning.done % self.checkpoint_every == 0 and learning.done < total:
-                checkpoints.save(learning.done, *learning.state())
+        course = Course(learning, self.total_steps)
+        to_the_end(
+            course, context, course.total * learning.steps_each, checkpoint_every=self.checkpoint_every
+        )
         learning.store(0, self.actions, context.scratch / "network", {})
         network = MLPActor.load(context.scratch / "network", {"actions": self.actions})
         policies = store_conditioned(network, cell, task, context.folder)
         return Fitted(policies, Cost(env_steps=learning.steps))
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Train in an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)
 
 
 def store_conditioned(

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from pareto.agents.aims import Weighted
-from pareto.agents.learning import Learning, Networked, first_policies
+from pareto.agents.learning import Course, Learning, Networked, first_policies
 from pareto.agents.ppo import PPOConfig
+from pareto.agents.seeds import PerSeed, to_the_end
 from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
-from pareto.config import Config
-from pareto.methods import FITTERS, METHODS
+from pareto.methods import METHODS
 from pareto.models.actors.mlp import Deployed
-from pareto.policy_set import PolicySet
-from pareto.state.checkpoint import Checkpoints
 
 
 @METHODS.register(
     "ppo_scalarized", source="Schulman et al. (2017) on w.r; the baseline of C-MORL and of MORL in general"
 )
-class ScalarizedPPO(Config):
+class ScalarizedPPO(PerSeed):
     """Train an independent policy for each weight vector by PPO on the weighted sum of the rewards.
 
     All weights of a seed are one job: their networks are stacked and trained by the same batched operations. The critic
@@ -46,16 +43,6 @@ class ScalarizedPPO(Config):
     ppo: PPOConfig = PPOConfig()
     checkpoint_every: int = Field(default=200, ge=1)
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
-        return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
-
     def price(self, cell: Cell, task: Any) -> Cost:
         """Whole iterations, one at least."""
         each = len(cell.spec["weights"]) * self.ppo.envs * self.ppo.steps
@@ -75,32 +62,13 @@ class ScalarizedPPO(Config):
             seed=cell.seed,
             stage="scalarized",
         )
-        total = learning.iterations(self.total_steps)
-        checkpoints = Checkpoints(context.scratch)
-        latest = checkpoints.latest()
-        if latest is not None:
-            learning.load(latest[1], latest[2])
-        context.progress(learning.done, total, {"env_steps": learning.steps})
-        while learning.done < total:
-            learning.step(total)
-            figures = learning.figures(task.objectives)
-            context.progress(learning.done, total, figures)
-            if learning.done % 10 == 0 or learning.done == total:
-                context.log(figures)
-            if learning.done % self.checkpoint_every == 0 and learning.done < total:
-                checkpoints.save(learning.done, *learning.state())
+        course = Course(learning, self.total_steps)
+        to_the_end(
+            course, context, course.total * learning.steps_each, checkpoint_every=self.checkpoint_every
+        )
         made = []
         for i, named in enumerate(cell.spec["weights"]):
             folder = context.folder / f"{i:03d}"
             learning.store(i, self.actions, folder, {"weights": dict(named)})
             made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, dict(named)))
         return Fitted(tuple(made), Cost(env_steps=learning.steps))
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Fit policies for an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)

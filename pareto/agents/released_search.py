@@ -51,6 +51,10 @@ class ReleasedSearch:
         """What was spent."""
         return Cost(env_steps=self.training, selection_env_steps=self.selection)
 
+    def figures(self) -> dict[str, Any]:
+        """Where it stands."""
+        return {"round": self.rounds}
+
     @property
     def finished(self) -> bool:
         """Whether another update and its evaluation could go beyond the budget."""

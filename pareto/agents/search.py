@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from pareto.agents.aims import Weighted
@@ -17,11 +16,11 @@ from pareto.agents.archive import Archive, lower_bounds
 from pareto.agents.collecting import HardBudget
 from pareto.agents.evaluating import evaluate
 from pareto.agents.extensions import Round
+from pareto.agents.keeping import archive_from, archive_tensors, best_together
 from pareto.agents.learning import Learning, Networked, first_policies
-from pareto.agents.normalise import Running
 from pareto.agents.population import Snapshots
 from pareto.agents.selecting import Known, volume
-from pareto.front import hypervolume_subset
+from pareto.cells import Cost
 
 if TYPE_CHECKING:
     from pareto.agents.cmorl import CMORL
@@ -104,6 +103,20 @@ class Search:
         return self.learning.done >= self.planned
 
     @property
+    def steps(self) -> int:
+        """True environment steps so far."""
+        return self.ledger.total
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent."""
+        return Cost(env_steps=self.ledger.training, selection_env_steps=self.ledger.selection)
+
+    def figures(self) -> dict[str, Any]:
+        """Hypervolume so far, size of the archive, round."""
+        return {"hypervolume": self.hypervolume, "policies": len(self.archive), "round": self.rounds}
+
+    @property
     def hypervolume(self) -> float:
         """Of archive and candidates, by the estimates they were chosen by: optimistic."""
         points = np.concatenate([self.archive.means, self.candidates.means])
@@ -111,22 +124,13 @@ class Search:
 
     def finish(self) -> Archive:
         """The policies that are kept: finalists get fresh episodes once more, and these alone decide."""
-        last = self._leading(self.config.finalists)
+        last = best_together(self.archive, self.ref_point, self.config.finalists)
         if self.config.final_episodes:
             assert last.policies is not None
             fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
             last = self._admitted(fresh, last.policies, "final", self.config.final_episodes)
         self.archive = last
-        return self._leading(self.config.policies)
-
-    def _leading(self, most: int) -> Archive:
-        """The at most `most` policies with the largest hypervolume together, by lower bounds."""
-        lows, ref = self.archive.lows, self.ref_point
-        inside = np.flatnonzero((lows > ref).all(axis=1))
-        places = inside if len(inside) else np.arange(len(lows))
-        if len(places) > most:
-            places = places[np.sort(hypervolume_subset(lows[places], ref, most))]
-        return self.archive.take(places)
+        return best_together(self.archive, self.ref_point, self.config.policies)
 
     # ------------------------------------------------------------------------------------------- moves
 
@@ -289,7 +293,7 @@ class Search:
         """(tensors, facts) of the whole search."""
         tensors, facts = self.learning.state()
         for name, archive in (("archive", self.archive), ("candidates", self.candidates)):
-            tensors |= _archive_tensors(name, archive)
+            tensors |= archive_tensors(name, archive)
         return tensors, {
             "learning": facts,
             "training": self.ledger.training,
@@ -307,37 +311,10 @@ class Search:
         self.rounds, self.planned = facts["rounds"], facts["planned"]
         self.tried = Counter({tuple(key): int(count) for *key, count in facts["tried"]})
         self.gained = np.array(facts["gained"])
-        self.archive = _archive_from("archive", tensors, self.archive)
-        self.candidates = _archive_from("candidates", tensors, self.candidates)
+        self.archive = archive_from("archive", tensors, self.archive)
+        self.candidates = archive_from("candidates", tensors, self.candidates)
         if facts["plan"] is not None:
             self.plan = Round.from_json(facts["plan"])
             blank = first_policies(self.networked, len(self.plan.starts), self.seed)
             self.learning = self._round(self.plan, blank)
         self.learning.load(tensors, facts["learning"])
-
-
-def _archive_tensors(name: str, archive: Archive) -> dict[str, Tensor]:
-    """An archive as tensors."""
-    if archive.policies is None:
-        return {}
-    policies = archive.policies
-    found = {
-        f"{name}.means": torch.from_numpy(archive.means.copy()),
-        f"{name}.lows": torch.from_numpy(archive.lows.copy()),
-        f"{name}.parameters": policies.parameters,
-    }
-    for part, running in (("observed", policies.observed), ("scales", policies.scales)):
-        found |= {f"{name}.{part}.{k}": getattr(running, k) for k in ("count", "mean", "var")}
-    return found
-
-
-def _archive_from(name: str, tensors: Mapping[str, Tensor], empty: Archive) -> Archive:
-    if f"{name}.means" not in tensors:
-        return Archive.empty(empty.means.shape[1], empty.capacity)
-
-    def running(part: str) -> Running:
-        return Running(*(tensors[f"{name}.{part}.{k}"].clone() for k in ("count", "mean", "var")))
-
-    policies = Snapshots(tensors[f"{name}.parameters"].clone(), running("observed"), running("scales"))
-    means, lows = (tensors[f"{name}.{k}"].numpy().copy() for k in ("means", "lows"))
-    return Archive(policies, means, lows, empty.capacity)
