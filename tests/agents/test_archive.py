@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from pareto.agents.archive import Archive, crowding, lower_bounds
+from pareto.agents.gaps import GapSelection
 from pareto.agents.normalise import Running
 from pareto.agents.population import Snapshots
-from pareto.agents.gaps import GapSelection
 from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
 from pareto.objectives import Objectives
 
