@@ -35,7 +35,8 @@ bench-core: $(VENV)/.tested
 reports: $(VENV)/.installed
 	@for folder in $(patsubst %/config.yaml,%,$(wildcard reports/*/config.yaml)); do \
 		name=$$(basename $$folder); \
-		$(BIN)/pareto sweep $$folder/config.yaml --out runs/$$name && \
+		for config in $$folder/config.yaml $$(ls $$folder/configs/*.yaml 2>/dev/null); do \
+			$(BIN)/pareto sweep $$config --out runs/$$name || exit 1; done && \
 		$(BIN)/pareto report runs/$$name --publish $$folder || exit 1; done
 
 # Sweeps killed at random instants, until there were 200 kills; goes on where it was stopped.

@@ -135,6 +135,29 @@ class PolicySet:
         """What is known of the exact front, or None where truth is not known."""
         return self.content.get("exact")
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods that made the policies."""
+        several = self.content.get("methods")
+        return tuple(several) if several else (str(self.content.get("method")),)
+
+    def of_method(self, name: str) -> PolicySet:
+        """The policies of one method, with the indicators of these alone; shared ones belong to each method that wanted them.
+
+        Raises:
+            UsageError: no such method.
+        """
+        if name not in self.methods:
+            raise UsageError(
+                f"{self.folder} holds policies of {', '.join(self.methods)}; got {name!r}{did_you_mean(name, self.methods)}"
+            )
+        several = self.content.get("methods")
+        if not several:
+            return self
+        rest = {k: v for k, v in self.content.items() if k not in ("methods", "rounds")}
+        records = tuple(r for r in self.records if name in str(r.facts.get("method")).split("+"))
+        return replace(self, records=records, content={**rest, **several[name], "method": name})
+
     def front(self) -> PolicySet:
         """The policies that no other one dominates, in their order."""
         keep = non_dominated(self.objectives.orient(self.values)) if self.records else []
@@ -321,19 +344,22 @@ def _check_options(method: str, steerer: Callable[..., Any], options: Mapping[st
         )
 
 
-def load(path: Path | str) -> PolicySet:
+def load(path: Path | str, method: str | None = None) -> PolicySet:
     """Read a run folder.
 
     Args:
         path: what `pareto sweep` or `pareto import` wrote.
+        method: the one whose policies are wanted; None takes all that are in the folder.
 
     Raises:
+        UsageError: the folder holds no such method.
         ArtifactError: not a run folder, unfinished, changed since it was written, of another format, or unsafe.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise ArtifactError(f"expected a run folder; there is none at {folder}")
-    return from_json(folder, read_json(folder, "front.json", _sha256_in_manifest(folder)))
+    whole = from_json(folder, read_json(folder, "front.json", _sha256_in_manifest(folder)))
+    return whole if method is None else whole.of_method(method)
 
 
 def from_json(folder: Path, content: Any) -> PolicySet:

@@ -18,6 +18,7 @@ def show_plan(study: StudyConfig, folder: Path, workers: int) -> int:
     """Print the plan of a study; nothing is made."""
     from pareto.study.estimate import estimate
     from pareto.study.layout import RunFolder
+    from pareto.study.parts import read_parts, roles
     from pareto.study.plan import plan_study, plan_table
     from pareto.study.rounds import in_rounds, stored_rounds
     from pareto.study.store import Store
@@ -26,7 +27,10 @@ def show_plan(study: StudyConfig, folder: Path, workers: int) -> int:
     path = RunFolder(folder).store
     if path.is_file():
         with Store(path) as store:
-            rows, rounds = [*store.rows(), *store.rows(planned=False)], stored_rounds(study, store)
+            others = roles(part for n, part in read_parts(store).items() if n != study.method_name)
+            rows = [row for row in (*store.rows(), *store.rows(planned=False)) if row.cell.id not in others]
+            rows += [row for row in store.rows() if row.cell.maker == "task" and row.cell.id in others]
+            rounds = stored_rounds(study, store)
     plan = plan_study(study, rounds)
     found, total = estimate(study, plan, rows, folder, workers)
     table = [line | _figures(one) for line, one in zip(plan_table(plan, rows), found)]

@@ -44,3 +44,10 @@ def add_import_argument(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="import a module first, so that what it registers can be named",
     )
+
+
+def add_of_argument(parser: argparse.ArgumentParser) -> None:
+    """`--of METHOD`, for folders that hold policies of several methods."""
+    parser.add_argument(
+        "--of", metavar="METHOD", help="only the policies of one method, where the folder holds several"
+    )

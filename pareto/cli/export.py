@@ -6,7 +6,12 @@ import argparse
 from pathlib import Path
 
 from pareto.cli._numbers import named_numbers, written
-from pareto.cli._study_arguments import add_import_argument, add_offline_argument, add_trust_argument
+from pareto.cli._study_arguments import (
+    add_import_argument,
+    add_of_argument,
+    add_offline_argument,
+    add_trust_argument,
+)
 from pareto.errors import UsageError
 
 HELP = "one ordinary PEFT adapter, a merged model, or an agent's network, for exactly the given weights"
@@ -21,6 +26,7 @@ made for one objective alone), on the reference model of the run. It loads with 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="run folder")
+    add_of_argument(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--weights", type=named_numbers, metavar="A=0.7,B=0.3", help="one number per objective"
@@ -64,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.steer import exporting
 
     _agents.import_all(args.imports)
-    loaded = load(args.folder)
+    loaded = load(args.folder, args.of)
     if _agents.are_agents(loaded):
         _agents.export(loaded, args)
         return 0

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from pareto.errors import UsageError
     from pareto.front import Requirement
-    from pareto.report import build, publish, read_run, save
+    from pareto.report import build, publish, read_runs, save
     from pareto.report.requirements import check
     from pareto.report.stills import write_stills
     from pareto.report.writing import page_path
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--publish takes one run folder; got {len(args.folders)}")
     requirements = [Requirement.parse(text) for text in args.require]
     target = page_path(args.folders, args.out)
-    report = build([read_run(folder) for folder in args.folders])
+    report = build([run for folder in args.folders for run in read_runs(folder)])
     path = save(report, target, args.interactive)
     for one in report.runs:
         print(f"{one.name}: {one.verdict.headline}")

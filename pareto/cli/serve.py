@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pareto.cli._numbers import named_numbers
-from pareto.cli._study_arguments import add_import_argument, add_offline_argument, add_trust_argument
+from pareto.cli._study_arguments import (
+    add_import_argument,
+    add_of_argument,
+    add_offline_argument,
+    add_trust_argument,
+)
 from pareto.errors import MissingPackageError, UsageError
 
 HELP = "OpenAI-compatible server with weights of its own for every request, and a page to steer by hand"
@@ -28,6 +33,7 @@ Stopping (Ctrl-C or SIGTERM) finishes replies that are being written; a second s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="run folder")
+    add_of_argument(parser)
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; any but loopback needs a token"
     )
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    loaded = load(args.folder)
+    loaded = load(args.folder, args.of)
     if settings.weights is not None:
         loaded.objectives.vector(settings.weights)
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto.cli._numbers import named_numbers, written
-from pareto.cli._study_arguments import add_import_argument, add_offline_argument, add_trust_argument
+from pareto.cli._study_arguments import (
+    add_import_argument,
+    add_of_argument,
+    add_offline_argument,
+    add_trust_argument,
+)
 from pareto.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ prompt's own weights, tilted by the ones given), nearest"""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", help="run folder")
+    add_of_argument(parser)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--weights",
@@ -80,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from pareto.policy_set import TextPolicy, load
 
     _agents.import_all(args.imports)
-    loaded = load(args.folder)
+    loaded = load(args.folder, args.of)
     if args.weights == "auto":  # the prior that leaves every prompt its own weights
         args.weights = dict.fromkeys(loaded.objectives.names, 1.0 / len(loaded.objectives))
         args.method = "orchestrator" if args.method == "auto" else args.method

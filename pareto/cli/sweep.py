@@ -98,6 +98,9 @@ def summary(outcome: Outcome) -> list[str]:
         )
         if figures.get("hypervolume_selection") is not None:
             lines.append(f"  {figures['hypervolume_selection']:.4g} on the units that choices rest on")
+    for name, own in front.get("methods", {}).items():
+        if own["indicators"]["hypervolume"] is not None:
+            lines.append(f"  {own['indicators']['hypervolume']:.4g} by {name} alone")
     told = [r["facts"] for r in front.get("rounds", ()) if r["facts"].get("certificate") is not None]
     if told:
         lines.append(

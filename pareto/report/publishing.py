@@ -11,7 +11,7 @@ from typing import Any
 from pareto.errors import ArtifactError
 from pareto.report import canvas
 from pareto.report.building import build
-from pareto.report.reading import read_run
+from pareto.report.reading import read_runs
 from pareto.report.stills import stills
 from pareto.report.tree import RunReport
 from pareto.state import atomic
@@ -21,6 +21,8 @@ COPIED = ("config.yaml", "front.json", "front.csv")
 
 def publish(run: Path | str, folder: Path | str) -> Path:
     """Copy a run's config, front and table into a folder, and write `report.md` and `front.svg` (for three objectives and more, every two of them).
+
+    Of several methods in one folder each has its config, its picture and its part of the page.
 
     Args:
         run: a finished run folder.
@@ -39,13 +41,22 @@ def publish(run: Path | str, folder: Path | str) -> Path:
             raise ArtifactError(f"{run} has no {name}; finish the sweep first")
         shutil.copyfile(run / name, folder / name)
     front = json.loads((run / "front.json").read_text(encoding="utf-8"))
-    one = build([read_run(run)]).runs[0]
-    drawn = stills(one)
-    picture = drawn.get("front", drawn.get("matrix"))
-    if picture is not None:
-        with canvas.theme():
-            atomic.write_text(folder / "front.svg", canvas.standalone(picture()))
-    atomic.write_text(folder / "report.md", markdown(one, front["cost"], front["provenance"]))
+    pages = []
+    for own in read_runs(run):
+        method, content = own.policies.content["method"], own.policies.content
+        mark = f"-{method}" if "methods" in front else ""
+        config = run / "configs" / f"{method}.yaml"
+        if mark and config.is_file():
+            (folder / "configs").mkdir(exist_ok=True)
+            shutil.copyfile(config, folder / "configs" / config.name)
+        one = build([own]).runs[0]
+        drawn = stills(one)
+        picture = drawn.get("front", drawn.get("matrix"))
+        if picture is not None:
+            with canvas.theme():
+                atomic.write_text(folder / f"front{mark}.svg", canvas.standalone(picture()))
+        pages.append(markdown(one, content["cost"], front["provenance"]))
+    atomic.write_text(folder / "report.md", "\n".join(pages))
     return folder
 
 

@@ -54,21 +54,29 @@ class Run:
     config: str | None = None
 
 
-def read_run(folder: Path | str) -> Run:
+def read_runs(folder: Path | str) -> list[Run]:
+    """Read a run folder: one run for every method whose policies it holds; see `read_run`."""
+    methods = policy_set.load(folder).methods
+    return [read_run(folder)] if len(methods) == 1 else [read_run(folder, name) for name in methods]
+
+
+def read_run(folder: Path | str, method: str | None = None) -> Run:
     """Read a run folder.
 
     Args:
         folder: what `pareto sweep` or `pareto import` wrote.
+        method: the one of several whose policies are wanted; None takes all together.
 
     Raises:
         ArtifactError: no run folder, unfinished, changed since it was written, or a broken file; names the file.
     """
     folder = Path(folder)
-    policies = policy_set.load(folder)
+    policies = policy_set.load(folder, method)
     m = len(policies.objectives)
-    config = folder / "config.yaml"
+    own = folder / "configs" / f"{method}.yaml"
+    config = own if own.is_file() else folder / "config.yaml"
     return Run(
-        name=folder.resolve().name,
+        name=folder.resolve().name if method is None else f"{folder.resolve().name}-{method}",
         policies=policies,
         scores=_each(policies, "scores", ".npz", lambda path: _read_scores(path, m)),
         samples=_each(policies, "samples", ".jsonl", _read_samples),

@@ -11,7 +11,7 @@ from pathlib import Path
 from pareto.errors import UsageError
 from pareto.report.building import build
 from pareto.report.page import render
-from pareto.report.reading import read_run
+from pareto.report.reading import read_runs
 from pareto.report.tree import PolicyRow, Report, RunReport
 from pareto.state import atomic
 
@@ -37,7 +37,7 @@ def write_report(
     """
     several = [folders] if isinstance(folders, Path | str) else list(folders)
     target = page_path(several, out)
-    return save(build([read_run(folder) for folder in several]), target, interactive)
+    return save(build([run for folder in several for run in read_runs(folder)]), target, interactive)
 
 
 def page_path(folders: Sequence[Path | str], out: Path | str | None = None) -> Path:

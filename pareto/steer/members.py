@@ -48,7 +48,8 @@ def members(run: PolicySet, among: Among = "corners", study_seed: int | None = N
 
     Args:
         run: the policy set.
-        among: "corners" (the policies made for one objective alone), "all" (every policy made for weights), or ids.
+        among: "corners" (the policies made for one objective alone), "all" (every policy made for weights), or ids. Of
+            several methods in one folder, those of the first that has what is asked for.
         study_seed: the seed whose policies are taken; None takes the first that has what is asked for.
 
     Raises:
@@ -159,15 +160,18 @@ def chosen_records(run: PolicySet, among: Among, study_seed: int | None = None) 
         return records
     if among not in ("corners", "all"):
         raise UsageError(f"policies to mix must be 'corners', 'all' or a list of ids; got {among!r}")
-    made = [r for r in run if r.weights is not None and study_seed in (None, r.seed)]
-    for seed in dict.fromkeys(r.seed for r in made):
-        own = [r for r in made if r.seed == seed]
+    groups: dict[tuple[str, int], list[PolicyRecord]] = {}
+    for method in run.methods:
+        for record in run.of_method(method):
+            if record.weights is not None and study_seed in (None, record.seed):
+                groups.setdefault((method, record.seed), []).append(record)
+    for own in groups.values():
         corners = [_first_at(run, own, corner) for corner in np.eye(len(run.objectives))]
-        if among == "all" and own:
+        if among == "all":
             return tuple(own)
         if all(corners):
             return tuple(r for r in corners if r is not None)
-    have = ", ".join(sorted({r.id for r in made})) or "none"
+    have = ", ".join(sorted({r.id for own in groups.values() for r in own})) or "none"
     raise UsageError(
         f"{run.folder}: mixing {among} needs a policy made for each objective alone, of one seed; policies made for weights: "
         f"{have}; name those to mix, or use method 'nearest'"

@@ -129,6 +129,7 @@ class Controller:
             {"exact": block or None}, with "failure" beside it when that failed.
         """
         self._notify(Notice("exact"))
+        self._exact = None
         self._open().submit(
             {
                 "job": "exact",

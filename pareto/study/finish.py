@@ -17,7 +17,7 @@ from pareto.study.committed import all_recorded
 from pareto.study.config import StudyConfig
 from pareto.study.controller import Controller
 from pareto.study.layout import UNLISTED, RunFolder
-from pareto.study.plan import Plan
+from pareto.study.parts import Part, config_sha256, in_order, owners, read_parts, waiting
 from pareto.study.scores import plain, read_scores
 from pareto.study.seal import seal
 from pareto.study.store import Row, Store
@@ -27,39 +27,62 @@ FRONT_SHA256 = "front_sha256"
 """The fact under which the store keeps the digest of front.json."""
 
 
-def write_front(
-    study: StudyConfig, run: RunFolder, store: Store, plan: Plan, controller: Controller
-) -> dict[str, Any]:
+def write_front(study: StudyConfig, run: RunFolder, store: Store, controller: Controller) -> dict[str, Any]:
     """Write front.json and front.csv, and last the manifest that says the run is complete."""
     task: Any = study.task
     objectives = task.objectives
-    rows = store.rows()
+    parts = read_parts(store)
+    rows = in_order(parts, store.rows())
     policies = scored_policies(run, rows)
     point, rule = freeze_ref_point(study, store, policies)
     records, quarantined = front_json.policy_records(policies, objectives, point)
-    failed = front_json.failed_block(rows, store.blocked())
-    exact = None
-    if records and point is not None:
-        exact, failure = _exact(study, store, controller, records, point)
-        failed += [failure] if failure else []
+    failed = [*front_json.failed_block(rows, store.blocked()), *waiting(parts, rows)]
+    config = config_sha256(parts)
+
+    def exact(name: str, own: list[dict[str, Any]]) -> dict[str, Any] | None:
+        if not own or point is None:
+            return None
+        found, failure = _exact(name, config, store, controller, own, point)
+        failed.extend([failure] if failure else [])
+        return found
+
+    def apart(name: str, part: Part) -> dict[str, Any]:
+        """What is said of one method of several."""
+        own = [policy for policy in policies if part.roles.get(policy.cell.id) == "policy"]
+        return {
+            "study": part.study,
+            "indicators": front_json.indicator_block(own, objectives, point),
+            **({"rounds": part.rounds} if part.rounds else {}),
+            "exact": exact(f"exact {name}", front_json.policy_records(own, objectives, point)[0]),
+            "cost": front_json.cost_block([row for row in rows if row.cell.id in part.roles]),
+        }
+
+    first = next(iter(parts.values()))
+    whole = exact("exact", records)
+    if len(parts) == 1:
+        told: dict[str, Any] = {"rounds": first.rounds} if first.rounds else {}
+    else:
+        told = {"methods": {name: apart(name, part) for name, part in parts.items()}}
+        whose = {policy.policy["id"]: owners(parts, policy.cell.id) for policy in policies}
+        records = [{**record, "method": whose[record["id"]]} for record in records]
     front: dict[str, Any] = {
         "format": front_json.FORMAT,
-        "study": study.study,
+        "study": first.study,
         "task": study.task_kind,
-        "method": study.method_name,
+        "method": "+".join(parts),
         "context": plain(getattr(task, "context", None)),
         "objectives": objectives.to_json(),
         "ref_point": plain(point),
         "ref_point_rule": rule,
         "policies": records,
         "indicators": front_json.indicator_block(policies, objectives, point),
-        **({"rounds": plan.rounds_json} if plan.rounds_json else {}),
-        "exact": exact,
+        **told,
+        "exact": whole,
         "quarantined": quarantined,
         "failed": failed,
         "cost": front_json.cost_block(rows),
         "provenance": {
-            "config_sha256": study.sha256,
+            "config_sha256": config,
             "versions": _versions(),
             "platform": platform.platform(),
             "created": store.get("created"),
@@ -122,22 +145,32 @@ def freeze_ref_point(
 
 
 def _exact(
-    study: StudyConfig,
+    name: str,
+    config: str,
     store: Store,
     controller: Controller,
     records: list[dict[str, Any]],
     point: np.ndarray,
 ) -> tuple[dict[str, Any] | None, dict[str, str] | None]:
-    """The exact block, worked out once for the same policies, and what went wrong with it."""
-    key = digest({"study": study.sha256, "policies": records, "ref_point": point.tolist()})
-    known = store.get("exact")
+    """The exact block, worked out once for the same policies, and what went wrong with it.
+
+    Args:
+        name: of the fact that keeps it.
+        config: digest of the study.
+        store: keeps it.
+        controller: has it worked out.
+        records: of the policies.
+        point: reference point.
+    """
+    key = digest({"study": config, "policies": records, "ref_point": point.tolist()})
+    known = store.get(name)
     if known is None or known["key"] != key:
         found = controller.exact(records, point.tolist())
         if "failure" in found:
             why = f"{found['failure']['type']}: {found['failure']['message']}"
-            return None, {"cell": "exact", "why": why}
+            return None, {"cell": name, "why": why}
         known = {"key": key, "exact": found["exact"]}
-        store.set("exact", known)
+        store.set(name, known)
     return known["exact"], None
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pareto.errors import ConfigError, MachineError, UsageError
@@ -19,6 +20,7 @@ from pareto.state import atomic
 from pareto.study.config import StudyConfig
 from pareto.study.layout import RunFolder
 from pareto.study.mounts import check_mount
+from pareto.study.parts import check_joins, read_parts
 from pareto.study.store import Store
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -85,18 +87,24 @@ def check_same_study(store: Store, study: StudyConfig, run: RunFolder) -> None:
     """Note what the folder is for, or compare with what was noted.
 
     Raises:
-        ConfigError: task, method or arithmetic differ; names what.
+        ConfigError: task, the method's settings or arithmetic differ, or the method cannot join; names what.
     """
     identity, before = _identity(study), store.get("identity")
     if before is None:
         store.set("created", datetime.now(UTC).isoformat(timespec="seconds"))
         store.set("identity", identity)
-    elif before != identity:
-        changes = "; ".join(_differences(before, identity))
+        return
+    first = before["method"]["name"]
+    held = {first: before["method"]} | {name: part.settings for name, part in read_parts(store).items()}
+    expected = {**before, "method": held.get(study.method_name, identity["method"])}
+    if expected != identity:
+        changes = "; ".join(_differences(expected, identity))
         raise ConfigError(
-            f"{run.root} holds another study: {changes}. Weights, seeds and the reference point may change in a folder, "
-            "task and method may not: choose another folder with --out, or take the old settings"
+            f"{run.root} holds another study: {changes}. Weights, seeds and the reference point may change in a folder, and "
+            "other methods may join; the task and a method's settings may not change: choose another folder with --out, or "
+            "take the old settings"
         )
+    check_joins(store, study, run, first)
 
 
 def _identity(study: StudyConfig) -> dict[str, Any]:
@@ -119,10 +127,10 @@ def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
         yield f"{key} was {json.dumps(before)}, now {json.dumps(now)}"
 
 
-def is_current(run: RunFolder, study: StudyConfig) -> bool:
-    """Whether the folder holds the complete run of exactly this config."""
+def is_current(run: RunFolder, config: Path, study: StudyConfig) -> bool:
+    """Whether the folder holds the complete run of exactly this config, which lies in this file."""
     try:
-        return run.manifest.is_file() and run.config.read_text(encoding="utf-8") == study.to_yaml()
+        return run.manifest.is_file() and config.read_text(encoding="utf-8") == study.to_yaml()
     except OSError:
         return False
 

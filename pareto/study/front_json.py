@@ -218,13 +218,23 @@ def failed_block(rows: Sequence[Row], blocked: Mapping[str, str]) -> list[dict[s
 
 def content_sha256(front: Mapping[str, Any]) -> str:
     """sha256 of everything in front.json but times, peaks, wasted work, dates, platform and versions."""
-    cost = {k: v for k, v in front["cost"].items() if k not in _VOLATILE_COST}
+    cost = _lasting(front["cost"])
     provenance = {k: v for k, v in front["provenance"].items() if k not in _VOLATILE_PROVENANCE}
-    return digest({**front, "cost": cost, "provenance": provenance})
+    whole = {**front, "cost": cost, "provenance": provenance}
+    if "methods" in front:
+        whole["methods"] = {n: {**own, "cost": _lasting(own["cost"])} for n, own in front["methods"].items()}
+    return digest(whole)
+
+
+def _lasting(cost: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in cost.items() if k not in _VOLATILE_COST}
 
 
 def front_csv(front: Mapping[str, Any]) -> str:
-    """The policies as a table: id, seed, kind, weights, values, intervals, and the scalar figures of each."""
+    """The policies as a table: id, seed, kind, weights, values, intervals, and the scalar figures of each.
+
+    Where several methods made them, the method stands in the last column.
+    """
     names = [o["name"] for o in front["objectives"]]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -233,6 +243,7 @@ def front_csv(front: Mapping[str, Any]) -> str:
         "optimality_heldout",
     )
     columns = [f"{prefix}{n}" for prefix in ("weight_", "", "low_", "high_") for n in names]
+    scalars = (*scalars, "method") if "methods" in front else scalars
     writer.writerow(["id", "seed", "kind", *columns, *scalars])
     for policy in front["policies"]:
         weights = policy["weights"] or {}

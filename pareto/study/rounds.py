@@ -266,13 +266,18 @@ def stored_rounds(study: StudyConfig, store: Store) -> tuple[Round, ...]:
 
     Rounds that were chosen in another way do not count: their cells stay, and serve where the same weights come up again.
     """
-    known = store.get("rounds")
+    known = store.get(_fact(study))
     if known is None or known["key"] != rounds_key(study):
         return (first_round(study),)
     found = tuple(Round.from_json(one) for one in known["rounds"])
     return found if found[-1].weights else found[:-1]
 
 
+def _fact(study: StudyConfig) -> str:
+    """Every method of a folder has rounds of its own."""
+    return f"rounds {study.method_name}"
+
+
 def store_rounds(study: StudyConfig, store: Store, rounds: Sequence[Round]) -> None:
     """Note the rounds before their cells are run."""
-    store.set("rounds", {"key": rounds_key(study), "rounds": [one.to_json() for one in rounds]})
+    store.set(_fact(study), {"key": rounds_key(study), "rounds": [one.to_json() for one in rounds]})

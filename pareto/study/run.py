@@ -22,9 +22,10 @@ from pareto.study.engines import launched
 from pareto.study.finish import freeze_ref_point, scored_policies, write_front
 from pareto.study.folder import check_folder, check_same_study, clear_finished, is_current, only_sweep
 from pareto.study.layout import RunFolder
+from pareto.study.parts import config_file, note_part, read_parts
 from pareto.study.plan import Plan, plan_study
 from pareto.study.rounds import Round, in_rounds, next_rounds, store_rounds, stored_rounds, within
-from pareto.study.seal import unseal
+from pareto.study.seal import check_seal, unseal
 from pareto.study.store import Row, Store
 from pareto.study.work import pin_threads
 
@@ -62,7 +63,8 @@ def sweep(
 ) -> PolicySet:
     """Produce a policy set: what `pareto sweep` does.
 
-    Running it again on the same folder resumes and does only what is missing; more weights and more seeds are welcome.
+    Running it again on the same folder resumes and does only what is missing; more weights, more seeds and other methods are
+    welcome.
 
     Args:
         config: path of a YAML file, the same content as a mapping, or a resolved study.
@@ -151,28 +153,31 @@ def run_study(
     fresh = not run.root.exists()
     check_folder(run)
     with only_sweep(run), Store(run.store, create=True) as store:
-        unseal(store)
+        check_seal(store)
         check_same_study(store, study, run)
+        if not redo_damaged:
+            committed.check_committed(run, [*store.rows(), *store.rows(planned=False)])
+        unseal(store)
         if redo_damaged:
             committed.redo_damaged(run, store)
-        else:
-            committed.check_committed(run, [*store.rows(), *store.rows(planned=False)])
         store.release()  # whoever held these is dead: this process alone has the folder
         atomic.remove_leftovers(run.root)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         rounds = stored_rounds(study, store)
         plan = plan_rounds(study, store, rounds)
         clear_finished(run, store)
-        before = sum(row.status == "done" for row in store.rows())
-        if before < len(plan.cells) or not is_current(run, study):
+        before = _n_done(store)
+        config = config_file(run, read_parts(store), study.method_name)
+        if before < len(plan.cells) or not is_current(run, config, study):
             run.manifest.unlink(missing_ok=True)  # the run is open until its manifest is written again
-            atomic.write_text(run.config, study.to_yaml())
+            config.parent.mkdir(exist_ok=True)
+            atomic.write_text(config, study.to_yaml())
         with Controller(
             study, run, store, plan, engine=engine, workers=workers, owner=owner, notify=notify, stop=stop
         ) as controller:
             while True:
-                done = sum(row.status == "done" for row in store.rows())
-                notify(Notice("plan", data={"total": len(plan.cells), "done": done, "workers": workers}))
+                figures = {"total": len(plan.cells), "done": _n_done(store), "workers": workers}
+                notify(Notice("plan", data=figures))
                 controller.run_cells()
                 more = _more_rounds(study, run, store, rounds, notify)
                 if more is None:
@@ -181,10 +186,10 @@ def run_study(
                 store_rounds(study, store, rounds)
                 plan = plan_rounds(study, store, rounds)
                 controller.follow(plan)
-            front = write_front(study, run, store, plan, controller)
+            front = write_front(study, run, store, controller)
         rows = store.rows()
         clear_finished(run, store)
-        done = sum(row.status == "done" for row in rows)
+        done = _n_done(store)
         kept = sum(row.status == "done" for row in store.rows(planned=False))
     try:
         _raise_if_nothing_stands(front, rows)
@@ -196,10 +201,15 @@ def run_study(
 
 
 def plan_rounds(study: StudyConfig, store: Store, rounds: tuple[Round, ...]) -> Plan:
-    """Make the rounds, as far as the study's size goes, the store's plan."""
+    """Make the rounds, as far as the study's size goes, the store's plan, beside those of other methods in the folder."""
     plan = plan_study(study, within(rounds, study.weights.n if len(rounds) > 1 else None))
-    store.plan(plan.cells)
+    note_part(store, study, plan)
     return plan
+
+
+def _n_done(store: Store) -> int:
+    """Finished cells of the plan, those of other methods left out."""
+    return sum(row.status == "done" for row in store.rows() if not row.foreign)
 
 
 def _more_rounds(
@@ -212,7 +222,7 @@ def _more_rounds(
     """The rounds with one more step, from the scores that are there; None when the sweep is over."""
     if not in_rounds(study):
         return None
-    rows = store.rows()
+    rows = [row for row in store.rows() if not row.foreign]
     policies = scored_policies(run, rows)
     point, _ = freeze_ref_point(study, store, policies)
     notify(Notice("choosing"))

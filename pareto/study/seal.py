@@ -24,8 +24,8 @@ def is_broken(store: Store) -> bool:
     return not store.is_sound() or (stated is not None and stated != store.sha256(without=SEAL))
 
 
-def unseal(store: Store) -> None:
-    """Open a store for another sweep.
+def check_seal(store: Store) -> None:
+    """Refuse a store that was changed since its sweep ended.
 
     Raises:
         ArtifactError: the seal is broken.
@@ -35,5 +35,9 @@ def unseal(store: Store) -> None:
             f"{store.path} does not hold what it held when its sweep ended: changed or damaged; restore it from a copy, or "
             "sweep into a new folder"
         )
+
+
+def unseal(store: Store) -> None:
+    """Open a store for another sweep, which nothing speaks against."""
     if store.get(SEAL) is not None:
         store.set(SEAL, None)

@@ -6,7 +6,7 @@ SCHEMA_VERSION = 1
 SCHEMA = (
     """CREATE TABLE cells (
     id TEXT PRIMARY KEY,
-    position INTEGER,                       -- place in the present plan; NULL: of an earlier plan
+    position INTEGER,                       -- place in the present plan; NULL: of an earlier plan; < 0: of another method's
     role TEXT NOT NULL,
     cell TEXT NOT NULL,                     -- JSON
     status TEXT NOT NULL DEFAULT 'pending',
@@ -36,7 +36,7 @@ UPDATE cells SET status = 'running', owner = :owner, heartbeat = :now, lease_unt
     spent_tokens = NULL, spent_steps = NULL
 WHERE id = (
     SELECT c.id FROM cells c
-    WHERE c.position IS NOT NULL
+    WHERE c.position >= 0
       AND (c.status = 'pending' OR (c.status = 'running' AND c.lease_until < :now AND c.owner <> :owner))
       AND NOT EXISTS (SELECT 1 FROM needs n JOIN cells d ON d.id = n.need WHERE n.cell = c.id AND d.status <> 'done')
     ORDER BY c.position LIMIT 1)

@@ -15,7 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +48,7 @@ class Row:
         wasted_steps: environment steps of the same kind.
         lost_s: wall time of attempts that did not finish.
         heartbeat: seconds since the epoch of the last sign of life, or None.
+        foreign: it belongs to the plan of another method of the folder, and nobody claims it here.
     """
 
     cell: Cell
@@ -59,6 +60,7 @@ class Row:
     wasted_steps: int
     lost_s: float
     heartbeat: float | None
+    foreign: bool = False
 
 
 class Store:
@@ -97,16 +99,30 @@ class Store:
                 self._db.close()
                 raise
 
-    def plan(self, cells: Sequence[tuple[Cell, Sequence[str]]]) -> None:
+    def plan(
+        self, cells: Sequence[tuple[Cell, Sequence[str]]], others: Mapping[str, str] | None = None
+    ) -> None:
         """Make these cells the present plan; finished work stays finished, failed cells get a new chance.
 
         A cell that is done as a prerequisite and is now wanted as a policy is done again, unless it was scored before.
 
         Args:
             cells: (cell, ids of the cells that must be done first), in plan order.
+            others: id -> role of cells that other methods of the folder planned. They stay in the plan, before these, and
+                are not claimed; one that is among `cells`, too, is a policy if either wants it so.
         """
+        others = others or {}
+        wanted = {cell_id for cell_id, role in others.items() if role == "policy"}
+        cells = [(replace(c, role="policy") if c.id in wanted else c, needs) for c, needs in cells]
         with self._transaction():
             self._db.execute("UPDATE cells SET position = NULL")
+            for place, (cell_id, role) in enumerate(others.items(), start=-len(others)):
+                for row in self._db.execute("SELECT cell FROM cells WHERE id = ?", (cell_id,)).fetchall():
+                    text = json.dumps({**json.loads(row["cell"]), "role": role})
+                    self._db.execute(
+                        "UPDATE cells SET position = ?, role = ?, cell = ? WHERE id = ?",
+                        (place, role, text, cell_id),
+                    )
             for position, (cell, needs) in enumerate(cells):
                 self._db.execute(
                     "INSERT INTO cells (id, position, role, cell) VALUES (?, ?, ?, ?) "
@@ -117,11 +133,12 @@ class Store:
                     "INSERT OR IGNORE INTO needs VALUES (?, ?)", [(cell.id, need) for need in needs]
                 )
             self._db.execute(
-                "UPDATE cells SET status = 'pending', failures = 0 WHERE status = 'failed' AND position IS NOT NULL"
+                "UPDATE cells SET status = 'pending', failures = 0 WHERE status = 'failed' AND position >= 0"
             )
             for row in self.rows():
                 if (
                     row.status == "done"
+                    and not row.foreign
                     and row.cell.role != "prerequisite"
                     and not (row.result or {})["policies"]
                 ):
@@ -383,6 +400,7 @@ class Store:
             wasted_steps=row["wasted_steps"] + (open_steps if failed else 0),
             lost_s=row["lost_s"],
             heartbeat=row["heartbeat"],
+            foreign=row["position"] is not None and row["position"] < 0,
         )
 
     def _flush(self, flushed: bool) -> None:

@@ -61,6 +61,22 @@ def test_without_a_prompt_one_the_run_kept_is_used(pareto, folder):
     assert "> Kept\na says 'Kept'" in pareto(*arguments)[1]
 
 
+def test_one_method_of_several(pareto, folder, write_run):
+    """Of all, b has the most helpful within 5 tokens; of the second method's alone, d."""
+
+    def edit(front):
+        front["methods"] = {name: {"study": name, "indicators": {}, "exact": None} for name in ("one", "two")}
+        for policy in front["policies"]:
+            policy["method"] = "two" if policy["id"] == "d" else "one"
+
+    query = ("--at", "tokens <= 5, max helpful", "--prompt", "Hi")
+    assert "b says 'Hi'" in pareto("steer", write_run(edit), *query)[1]
+    assert "d says 'Hi'" in pareto("steer", folder, "--of", "two", *query)[1]
+    code, _, err = pareto("steer", folder, "--of", "tow", *query)
+    assert code == 2
+    assert "holds policies of one, two; got 'tow' (did you mean 'two'?)" in err
+
+
 def test_policies_that_act_are_named(pareto, write_run, fake_kind):
     code, _, err = pareto("steer", write_run(), "--at", "max helpful")
     assert code == 2
