@@ -23,15 +23,15 @@ def show_plan(study: StudyConfig, folder: Path, workers: int) -> int:
     from pareto.study.rounds import in_rounds, stored_rounds
     from pareto.study.store import Store
 
-    rows, rounds = [], None
+    rows, rounds, others = [], None, {}
     path = RunFolder(folder).store
     if path.is_file():
         with Store(path) as store:
-            others = roles(part for n, part in read_parts(store).items() if n != study.method_name)
-            rows = [row for row in (*store.rows(), *store.rows(planned=False)) if row.cell.id not in others]
-            rows += [row for row in store.rows() if row.cell.maker == "task" and row.cell.id in others]
-            rounds = stored_rounds(study, store)
+            others = roles(part for name, part in read_parts(store).items() if name != study.method_name)
+            rows, rounds = [*store.rows(), *store.rows(planned=False)], stored_rounds(study, store)
     plan = plan_study(study, rounds)
+    wanted = {cell.id for cell, _ in plan.cells}
+    rows = [row for row in rows if row.cell.id in wanted or row.cell.id not in others]
     found, total = estimate(study, plan, rows, folder, workers)
     table = [line | _figures(one) for line, one in zip(plan_table(plan, rows), found)]
     for line in columns(table):

@@ -12,6 +12,7 @@ import pytest
 import pareto
 from pareto.cells import Cell
 from pareto.cli import main
+from pareto.cli._plan import show_plan
 from pareto.errors import ConfigError, Interrupted, UsageError
 from pareto.methods import METHODS
 from pareto.report import build, publish, read_runs
@@ -260,6 +261,17 @@ def test_readers_tell_methods_apart(both: tuple[Path, dict[str, Any]], tmp_path:
     assert table[0].endswith(",method")
     assert table[1].endswith(",fake_method+fast")
     assert rescore(folder).changed == []
+
+
+def test_a_dry_run_knows_what_the_other_method_made(
+    study: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reference and both corners are there; two weights of half the length are left, 60 tokens each."""
+    go(study("weights.n=4"), tmp_path / "run")
+    show_plan(study("weights.n=4", "method.name=fast"), tmp_path / "run", 1)
+    out = capsys.readouterr().out
+    assert "5 cells, 4 of them policies; 2 to do" in out
+    assert "to do: 120 training tokens" in out
 
 
 def test_mixtures_are_made_of_one_methods_policies(both: tuple[Path, dict[str, Any]]) -> None:
