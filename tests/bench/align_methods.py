@@ -31,28 +31,56 @@ BATCH = 128
 WEIGHTS = {2: (5, 20), 3: (6, 6), 5: (10, 3)}
 """Objectives -> (weight vectors of methods that train one policy each, divisions of those that serve any weights)."""
 
-Trainings = Callable[[int], int]
-"""Objectives -> trainings that share the tokens."""
+Steps = Callable[[int, int], dict[str, int]]
+"""(objectives, optimiser steps in all) -> the method's own counts of steps."""
+
+
+def _shared(trainings: Callable[[int], int]) -> Steps:
+    """All of the steps, shared out over trainings of one kind."""
+    return lambda m, steps: {"training.steps": steps // trainings(m)}
+
+
+def _dpa(m: int, steps: int) -> dict[str, int]:
+    """A seventh for the reward model, the rest in four rounds."""
+    return {"reward.training.steps": steps // 7, "iterations": 4, "training.steps": (steps - steps // 7) // 4}
+
+
+def _in_context(m: int, steps: int) -> dict[str, int]:
+    """A seventh for the reward model, half of the rest offline, half in two rounds online."""
+    rest = steps - steps // 7
+    return {
+        "reward.training.steps": steps // 7,
+        "training.steps": rest // 2,
+        "rounds": 2,
+        "online_training.steps": rest // 4,
+    }
 
 
 def _policies(m: int) -> int:
     return WEIGHTS[m][0]
 
 
-METHODS: Mapping[str, tuple[str, Trainings, str]] = {
-    "modpo": ("lab_modpo", _policies, "cells"),
-    "scalarized_dpo": ("lab_scalarized_dpo", _policies, "cells"),
-    "soup": ("lab_soup", lambda m: m, "any"),
-    "mod": ("lab_mod", lambda m: m, "any"),
-    "mah_dpo": ("lab_mah_dpo", lambda m: 1, "any"),
-    "modpo_conditioned": ("lab_modpo_conditioned", lambda m: 1, "any"),
+METHODS: Mapping[str, tuple[str, Steps, str]] = {
+    "modpo": ("lab_modpo", _shared(_policies), "cells"),
+    "scalarized_dpo": ("lab_scalarized_dpo", _shared(_policies), "cells"),
+    "soup": ("lab_soup", _shared(lambda m: m), "any"),
+    "mod": ("lab_mod", _shared(lambda m: m), "any"),
+    "mah_dpo": ("lab_mah_dpo", _shared(lambda m: 1), "any"),
+    "modpo_conditioned": ("lab_modpo_conditioned", _shared(lambda m: 1), "any"),
+    "dpa": ("lab_dpa", _dpa, "any"),
+    "rewards_in_context": ("lab_rewards_in_context", _in_context, "any"),
 }
-"""Method -> (config, trainings, weights). Methods with rounds of their own (dpa, rewards_in_context) have own length."""
+"""Method -> (config, steps, weights). `maxmin` and `orchestrator` answer other questions and have pages of their own."""
+
+
+REPLIES = {"dpa", "rewards_in_context"}
+"""Methods that learn from single replies: two of them have about the tokens of a pair."""
 
 
 def settings(name: str, m: int, seeds: int, steps: int) -> list[str]:
     """What is set over the method's config."""
-    _, trainings, kind = METHODS[name]
+    _, share, kind = METHODS[name]
+    pairs = name not in REPLIES
     n, divisions = WEIGHTS[m]
     weights = (
         f"{{kind: cells, n: {n}}}" if kind == "cells" else f"{{kind: das_dennis, divisions: {divisions}}}"
@@ -60,11 +88,18 @@ def settings(name: str, m: int, seeds: int, steps: int) -> list[str]:
     return [
         f"study=align-{name}-m{m}",
         f"task.objectives=[{', '.join(OBJECTIVES[:m])}]",
-        f"method.training.steps={steps // trainings(m)}",
-        f"method.training.batch_size={BATCH}",
+        *(f"method.{key}={value}" for key, value in share(m, steps).items()),
+        *(
+            f"method.{part}.batch_size={BATCH if pairs else 2 * BATCH}"
+            for part in _trainings(share(m, steps))
+        ),
         f"weights={weights}",
         f"seeds=[{', '.join(map(str, range(seeds)))}]",
     ]
+
+
+def _trainings(counts: Mapping[str, int]) -> list[str]:
+    return [key.removesuffix(".steps") for key in counts if key.endswith(".steps")]
 
 
 def row(name: str, m: int, run: Any) -> dict[str, Any]:
