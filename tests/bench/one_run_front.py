@@ -4,9 +4,9 @@ Trains MODPO policies one by one and weight-conditioned policies at several cost
 corner policies that are margins count as cost) and with explicit ones (rewards known), and writes table and curve to
 reports/align/. What is finished is kept: `python tests/bench/one_run_front.py [--out runs/one_run_front] [--seeds 3]`.
 
-Separate policies are trained at a few of the weights (the middles of equal parts), which stand for all; the conditioned one
-is measured at all of them and at the few. None of them is seen in training: sampled weights are continuous. Cost is CPU time of
-one thread in the training loop and tokens.
+Both are measured at the same weight vectors off the corners: a separate policy is trained at each of them, the conditioned one
+sees none of them in training, where sampled weights are continuous. Cost is CPU time of one thread in the training loop, and
+tokens.
 """
 
 from __future__ import annotations
@@ -41,15 +41,11 @@ BETA, STEPS = 1.0, 300
 BATCH = {"modpo": 128, "modpo_conditioned": 64}
 """Pairs a step; the conditioned run averages over several weight vectors of each pair already."""
 COMMON = {"beta": BETA, "mass_anchor": 0.1, "adapter": FullFineTuning()}
-ALL = {
+WEIGHTS = {
     2: [(i / 22, 1 - i / 22) for i in range(1, 22)],
     3: [tuple((np.array(c) + 1) / 9) for c in itertools.product(range(7), repeat=3) if sum(c) == 6],
 }
-FEW = {
-    2: [(i / 22, 1 - i / 22) for i in (3, 7, 11, 15, 19)],
-    3: [tuple(np.array(c) / 9) for c in ((5, 2, 2), (2, 5, 2), (2, 2, 5), (4, 4, 1), (4, 1, 4), (1, 4, 4))],
-}
-"""Off the corners: 21 weight vectors, 28 of them; and those that separate runs are trained at."""
+"""Objectives -> weight vectors off the corners: 21, 28."""
 
 
 class Bench:
@@ -187,11 +183,11 @@ class Bench:
         return known[key]
 
     def separate(self, margins: str, seed: int, steps: int) -> dict[str, Any]:
-        """Policies one by one at the few weights."""
+        """Policies one by one."""
 
         def make() -> dict[str, Any]:
             method, points, cost, corners = MODPO(margins=margins, **COMMON), [], [], {}
-            for w in FEW[self.m]:
+            for w in WEIGHTS[self.m]:
                 done = self.train(method, np.array(w), seed, steps)
                 points.append(self.measure_one(done["folder"], np.array(w)))
                 cost.append(done["own"])
@@ -208,8 +204,7 @@ class Bench:
         def make() -> dict[str, Any]:
             done = self.train(method, None, seed, steps)
             return {
-                "points": self.measure_all(done["folder"], ALL[self.m]),
-                "few": self.measure_all(done["folder"], FEW[self.m]),
+                "points": self.measure_all(done["folder"], WEIGHTS[self.m]),
                 "cost": [done["own"]],
             }
 
@@ -221,10 +216,10 @@ def noting(marks: list[float]) -> Any:
     return lambda step, total, figures: marks.append(time.process_time())
 
 
-ONE = 750
-"""Steps of the conditioned run that sees 1.25 times the tokens of a separate run of `STEPS`; 900 would be 1.5 times."""
-TOTAL = {("implicit", 2): 4200, ("explicit", 2): 3000, ("implicit", 3): 5400, ("explicit", 3): 3600}
-"""Steps at the separate runs' total tokens, margins included."""
+ONE = {2: 630, 3: 560}
+"""Objectives -> steps of the conditioned run that costs 1.5 times the CPU time of one separate run of `STEPS`."""
+TOTAL = {("implicit", 2): 9660, ("explicit", 2): 8820, ("implicit", 3): 11570, ("explicit", 3): 10450}
+"""Steps at the CPU time of all separate runs, corner policies that serve as margins included."""
 
 
 def main() -> None:
@@ -245,13 +240,13 @@ def main() -> None:
                 for margins in args.margins:
                     if stage == 1:
                         bench.separate(margins, seed, STEPS)
-                        bench.conditioned(margins, seed, ONE)
+                        bench.conditioned(margins, seed, ONE[bench.m])
                     elif stage == 2:
                         bench.conditioned(margins, seed, TOTAL[margins, bench.m])
                     elif seed == 0:
                         bench.separate(margins, seed, STEPS // 2)
-                        bench.conditioned(margins, seed, ONE // 2)
-                        bench.conditioned(margins, seed, 2 * ONE)
+                        for share in (0.5, 2, 4):
+                            bench.conditioned(margins, seed, int(share * ONE[bench.m]))
     write(json.loads((args.out / "results.json").read_text()))
 
 
@@ -279,8 +274,7 @@ def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         per = [own_s / len(r["cost"]) for own_s, r in zip(own, runs)]
         extra = [sum(c["cpu_s"] for c in r.get("margins", [])) for r in runs]
         tokens = [sum(c["tokens"] for c in r["cost"] + r.get("margins", [])) for r in runs]
-        few = [r.get("few", r["points"]) for r in runs]
-        every = [r["points"] for r in runs]
+        points = [r["points"] for r in runs]
         found.append(
             {
                 "m": k,
@@ -292,17 +286,12 @@ def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "cpu_one_s": float(np.mean(per)),
                 "tokens": float(np.mean(tokens)),
                 "tokens_one": float(np.mean([c["tokens"] for r in runs for c in r["cost"]])),
-                "kl_few": float(np.mean([mean(p, "kl_to_exact") for p in few])),
-                "kl_few_by_seed": [mean(p, "kl_to_exact") for p in few],
-                "kl_all": float(np.mean([mean(p, "kl_to_exact") for p in every]))
-                if way == "conditioned"
-                else None,
-                "kl_all_by_seed": [mean(p, "kl_to_exact") for p in every] if way == "conditioned" else None,
-                "optimality": float(np.mean([mean(p, "optimality") for p in every])),
-                "optimality_heldout": float(np.mean([mean(p, "optimality", "heldout") for p in every])),
-                "kl": float(np.mean([mean(p, "kl") for p in few])),
-                "volume_few": float(np.mean([volume(p, k) for p in few])),
-                "volume_all": float(np.mean([volume(p, k) for p in every])) if way == "conditioned" else None,
+                "kl_to_exact": float(np.mean([mean(p, "kl_to_exact") for p in points])),
+                "kl_to_exact_by_seed": [mean(p, "kl_to_exact") for p in points],
+                "optimality": float(np.mean([mean(p, "optimality") for p in points])),
+                "optimality_heldout": float(np.mean([mean(p, "optimality", "heldout") for p in points])),
+                "kl": float(np.mean([mean(p, "kl") for p in points])),
+                "hypervolume": float(np.mean([volume(p, k) for p in points])),
             }
         )
     return found
@@ -316,22 +305,19 @@ def write(results: Mapping[str, Any]) -> None:
         "# A whole front from one run, against separate runs",
         "",
         "Lab seed 0 (96 prompts, 1,024 replies each, enumerated), full fine-tuning, beta 1, mass anchor 0.1, batches of "
-        f"{BATCH['modpo']} pairs (conditioned: {BATCH['modpo_conditioned']}), learning rate 2e-3. Separate: MODPO, {STEPS} steps "
-        "a policy, at 5 (m = 2) or 6 (m = 3) weight vectors. Conditioned: one `modpo_conditioned` run, measured at 21 (m = 2) or 28 (m = 3) weight vectors off the "
-        "corners, none seen in training, and at those of the separate runs. Cost is tokens trained and CPU time of the training loops, in units "
-        "of one separate run; corner policies that serve as margins are in the separate runs' cost. KL is the mean over "
-        "policies of KL(pi || pi*) in nats on the prompts trained on; hypervolume from (-4, ..., -4). Implicit: both read labels "
-        "alone, all of them or those of one objective. Explicit: MODPO reads the labels of one objective and the rewards of the "
-        "others, the conditioned run the rewards of all and no label, so that it has no noise of labels to average out. Policies "
-        "at more weights have more hypervolume, and so have policies further from the reference.",
+        f"{BATCH['modpo']} pairs (conditioned: {BATCH['modpo_conditioned']}), learning rate 2e-3. Separate: a MODPO run of {STEPS} "
+        "steps for each of 21 (m = 2) or 28 (m = 3) weight vectors off the corners. Conditioned: one `modpo_conditioned` run, "
+        "measured at the same weight vectors, none of them seen in training. Cost is tokens trained and CPU time of the training "
+        "loops, in units of one separate run; corner policies that serve as margins are in the separate runs' cost. KL is the "
+        "mean over policies of KL(pi || pi*) in nats on the prompts trained on, in brackets the range over seeds; hypervolume "
+        "from (-4, ..., -4). Implicit: both read labels alone, all of them or those of one objective. Explicit: MODPO reads the "
+        "labels of one objective and the rewards of the others, the conditioned run the rewards of all and no label, so that it "
+        "has no noise of labels to average out. Policies further from the reference have more hypervolume.",
         "",
-        "| m | margins | way | steps | seeds | tokens, runs | CPU time, runs | KL, all weights | KL, separate runs' weights | "
-        "optimality | held-out | KL to reference | hypervolume, all | at separate runs' weights |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| m | margins | way | steps | seeds | tokens, runs | CPU time, runs | KL to exact | optimality | held-out "
+        "| KL to reference | hypervolume |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-
-    def shown(x: float | None, form: str) -> str:
-        return "" if x is None else format(x, form)
 
     for r in table:
         unit = base.get((r["m"], r["margins"]))
@@ -340,8 +326,8 @@ def write(results: Mapping[str, Any]) -> None:
         )
         lines.append(
             f"| {r['m']} | {r['margins']} | {r['way']} | {r['steps']} | {r['seeds']} | {tokens:.2f} | {cost:.2f} "
-            f"| {shown(r['kl_all'], '.3f')} | {r['kl_few']:.3f} | {r['optimality']:.3f} | {r['optimality_heldout']:.3f} "
-            f"| {r['kl']:.2f} | {shown(r['volume_all'], '.2f')} | {r['volume_few']:.2f} |"
+            f"| {r['kl_to_exact']:.3f} [{min(r['kl_to_exact_by_seed']):.3f}, {max(r['kl_to_exact_by_seed']):.3f}] "
+            f"| {r['optimality']:.3f} | {r['optimality_heldout']:.3f} | {r['kl']:.2f} | {r['hypervolume']:.2f} |"
         )
     lines += ["", *reading(table, base), ""]
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "numpy"))
@@ -364,9 +350,8 @@ def reading(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> 
                 found.append(
                     f"- m = {m}, {margins} margins, {r['steps']} steps: one run with {tokens:.2f} times the tokens and {cost:.2f} "
                     f"times the CPU time of one separate run (all of those: {unit['tokens'] / unit['tokens_one']:.1f} and "
-                    f"{unit['cpu_s'] / unit['cpu_one_s']:.1f}) has {r['kl_all'] / unit['kl_few']:.2f} times their mean KL over "
-                    f"all weights, {r['kl_few'] / unit['kl_few']:.2f} times at theirs, and {r['volume_all'] / unit['volume_few']:.3f} "
-                    f"times their hypervolume ({r['volume_few'] / unit['volume_few']:.3f} with policies at their weights only)."
+                    f"{unit['cpu_s'] / unit['cpu_one_s']:.1f}) has {r['kl_to_exact'] / unit['kl_to_exact']:.2f} times their mean "
+                    f"KL and {r['hypervolume'] / unit['hypervolume']:.3f} times their hypervolume."
                 )
     return found
 
