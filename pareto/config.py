@@ -19,10 +19,12 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pareto.errors import ConfigError, did_you_mean
+from pareto.errors import ConfigError, did_you_mean, printable
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_LINES = 20
+"""Wrong keys that one message names; the rest are counted."""
 
 Key = tuple[str | int, ...]
 """Where a value stands: ("weights", "list", 0, "helpful")."""
@@ -168,9 +170,11 @@ def _parse(text: str, name: str, places: dict[Key, str]) -> Any:
         return None if node is None else _value(node, (), name, places)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigError(f"{name}{line}: {error.problem or error.context}") from error
+        raise ConfigError(f"{name}{line}: {printable(error.problem or error.context)}") from error
     except yaml.YAMLError as error:  # a character that YAML forbids
-        raise ConfigError(f"{name}: not readable as YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(
+            f"{name}: not readable as YAML: {printable(' '.join(str(error).split()))}"
+        ) from error
 
 
 def _value(node: yaml.Node, key: Key, name: str, places: dict[Key, str]) -> Any:
@@ -253,7 +257,7 @@ def override(document: Document, settings: Iterable[str]) -> Document:
     for setting in settings:
         name, equals, text = setting.partition("=")
         key: Key = tuple(name.strip().split("."))
-        source = f"--set {setting}"
+        source = f"--set {printable(setting)}"
         if not equals or not all(key):
             raise ConfigError(f"expected --set key=value with a dotted key; got {source!r}")
         value = _parse(text, source, {})
@@ -308,7 +312,11 @@ def validate(
         return model.model_validate_json(json.dumps(document.data), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        lines = [_explain(model, problem, document, shapes or {}) for problem in problems]
+        lines = [
+            printable(_explain(model, problem, document, shapes or {})) for problem in problems[:MAX_LINES]
+        ]
+        if more := len(problems) - len(lines):
+            lines.append(f"{document.name}: and {more} more")
         raise ConfigError("\n".join(lines)) from error
 
 

@@ -107,6 +107,11 @@ class MachineError(ParetoError, OSError):
     exit_code = 5
 
 
+def printable(text: object) -> str:
+    """A text of somebody else's with what does not print written out, so that it can neither move a cursor nor end a line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest known name, or ``""`` when none is near."""
     near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)

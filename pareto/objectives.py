@@ -33,7 +33,7 @@ class Objective:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.name or any(c in self.name for c in ",=\n\r\t\0"):
+        if not self.name or not self.name.isprintable() or any(c in self.name for c in ",="):
             raise ObjectiveError(
                 f"an objective needs a name without commas, equal signs or control characters; got {self.name!r}"
             )

@@ -20,7 +20,7 @@ def test_parsing():
             Objectives.parse(text)
 
 
-@pytest.mark.parametrize("fields", [("",), ("a,b",), ("a=b",), ("a\n",), ("a", "up"), ("a", "max", "r", 0.0), ("a", "max", "r", float("nan"))])  # fmt: skip
+@pytest.mark.parametrize("fields", [("",), ("a,b",), ("a=b",), ("a\n",), ("a\x1b[2J",), ("a\u2028",), ("a", "up"), ("a", "max", "r", 0.0), ("a", "max", "r", float("nan"))])  # fmt: skip
 def test_what_is_no_objective_is_refused(fields):
     with pytest.raises(ObjectiveError):
         Objective(*fields)

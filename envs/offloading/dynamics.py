@@ -69,7 +69,7 @@ class OffloadingDynamics(Dynamics[State]):
     def __init__(self, config: OffloadingConfig | str | None = None, **settings: Any) -> None:
         if config is not None and settings:
             raise ConfigError(
-                f"expected a config or settings, not both; got a config and {', '.join(settings)}"
+                f"expected a config or settings, not both; got a config and {', '.join(map(repr, settings))}"
             )
         if isinstance(config, str):
             config = named(config)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from pareto import offline, trust
-from pareto.errors import MachineError, ParetoError
+from pareto.errors import MachineError, ParetoError, printable
 
 
 def commands() -> dict[str, ModuleType]:
@@ -96,5 +96,6 @@ def _tell_workers(args: argparse.Namespace) -> None:
 def _fail(args: argparse.Namespace, error: object, code: int) -> int:
     if args.traceback:
         traceback.print_exc()
-    print(f"pareto {args.command}: {error}", file=sys.stderr)
+    for line in f"pareto {args.command}: {error}".split("\n"):
+        print(printable(line), file=sys.stderr)
     return code

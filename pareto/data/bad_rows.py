@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pareto.errors import DataError
+from pareto.errors import DataError, printable
 
 OnBad = Literal["stop", "skip"]
 KEPT_EXAMPLES = 5
@@ -39,6 +39,7 @@ class BadRows:
         Raises:
             DataError: `on_bad` is "stop"; the message has file, line and reason.
         """
+        reason = printable(reason)
         text = f"{path}:{line}: {reason}"
         if self.on_bad == "stop":
             raise DataError(f"{text}; correct the row, or leave bad rows out with --on-bad skip")

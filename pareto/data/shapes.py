@@ -32,6 +32,8 @@ from pareto.data.texts import Chat, Text, as_chat, canonical, parse_string, pars
 from pareto.errors import ObjectiveError
 from pareto.objectives import Objective
 
+MAX_NUMBER = 1e38
+"""Scores, labels, weights and margins are kept in single precision; the difference of two of them must fit, too."""
 DEFAULT_OBJECTIVE = "preference"
 """What a row without an `objective` speaks of."""
 
@@ -134,8 +136,19 @@ def _number(value: Any, column: str, missing: Any = math.nan) -> Any:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise RowError(f"{column!r} must be finite (null where it is unknown); got {str(value)[:40]}")
+        raise RowError(f"{column!r} must be finite (null where it is unknown); got {_shown(value)}")
+    if abs(number) > MAX_NUMBER:
+        raise RowError(
+            f"{column!r} must be at most {MAX_NUMBER:g} in size, which single precision holds; got {_shown(value)}"
+        )
     return number
+
+
+def _shown(value: Any) -> str:
+    try:
+        return str(value)[:40]
+    except ValueError:  # Python writes no whole number of more than some thousand digits
+        return "a number of thousands of digits"
 
 
 def _objective(name: Any) -> str:

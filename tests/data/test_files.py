@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib
 import io
 import json
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pareto.data import files
+from pareto.data import files, table_rows
+from pareto.data import json_rows as json_text
 from pareto.data.bad_rows import BadRows
 from pareto.errors import DataError
 
@@ -110,7 +112,7 @@ def test_a_bad_line_is_named_and_can_be_skipped(tmp_path, line, reason):
 
 
 def test_an_enormous_line_is_skipped_without_reading_it_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_ROW_BYTES", 2**16)
+    monkeypatch.setattr(json_text, "MAX_ROW_BYTES", 2**16)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": "' + b"x" * 2**18 + b'"}\n{"a": 2}\n')
     bad = BadRows("skip")
@@ -154,8 +156,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12
         ("rows.json", b'[\n{"a": 1},\n{"a": ', "rows.json:3: .*cut short"),
         ("rows.json", b'[\n{"a": 1}\n{"a": 2}]', "one comma must stand between"),
         ("rows.json", b'[\n{"a": 1}', "cut short"),
-        ("rows.json", b'[{"a": "\xff"}]', "not UTF-8"),
         ("rows.csv", b"a,a\n1,2\n", "column names must be unique"),
+        ("rows.csv", b"scores,scores.a\n1,2\n", "speak of the same"),
     ],
 )
 def test_a_broken_file_is_an_error(tmp_path, name, content, reason):
@@ -163,6 +165,49 @@ def test_a_broken_file_is_an_error(tmp_path, name, content, reason):
     path.write_bytes(content)
     with pytest.raises(DataError, match=reason):
         read(path, BadRows("skip", 1.0))
+
+
+def test_a_bad_element_of_a_list_hides_none_behind_it(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_bytes(
+        b'[{"a": 1},\n{"a": NaN},\n{"a": "\xff"},\n7,\n{"a": [-Infinity, "NaN"]},\n{"a": 1'
+        + b"0" * 5000
+        + b'},\n{"a": 2}]'
+    )
+    bad = BadRows("skip", 1.0)
+    assert read(path, bad) == [(1, {"a": 1}), (7, {"a": 2})]
+    reasons = [example.partition("rows.json:")[2] for example in bad.examples]
+    assert [reason.partition(":")[0] for reason in reasons] == ["2", "3", "4", "5", "6"]
+    for reason, words in zip(
+        reasons, ("NaN is not", "not UTF-8", "must be a JSON object", "-Infinity is", "4300 digits")
+    ):
+        assert words in reason
+
+
+def test_a_bad_value_of_a_parquet_file_spoils_its_row_only(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    parquet = importlib.import_module("pyarrow.parquet")
+    raw = pyarrow.array([b"x", b"\xff", b"z"], pyarrow.binary())
+    text = pyarrow.Array.from_buffers(pyarrow.string(), 3, raw.buffers())  # says it is text, and is none
+    days = pyarrow.array([0, 0, -(10**9)], pyarrow.date32())  # the third is long before the year 1
+    parquet.write_table(pyarrow.table({"a": text, "d": days}), tmp_path / "rows.parquet")
+    bad = BadRows("skip", 1.0)
+    assert [number for number, _ in read(tmp_path / "rows.parquet", bad)] == [1]
+    assert "rows.parquet:2: not UTF-8: byte 0xff" in bad.examples[0]
+    assert "rows.parquet:3: a value cannot be read" in bad.examples[1]
+
+
+def test_a_small_parquet_file_that_says_a_long_text_many_times_is_read_row_by_row(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    parquet = importlib.import_module("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    parquet.write_table(pyarrow.table({"a": ["x" * 10_000] * 100}), path)
+    monkeypatch.setattr(table_rows, "BATCH_BYTES", 25_000)  # two texts of 10,000 and something
+    at_a_time = []
+    rows = table_rows._rows
+    monkeypatch.setattr(table_rows, "_rows", lambda batch: at_a_time.append(batch.num_rows) or rows(batch))
+    assert len(read(path)) == 100
+    assert set(at_a_time) == {2}
 
 
 def test_an_absent_file_is_an_error(tmp_path):
@@ -189,10 +234,10 @@ def test_a_json_list_is_read_in_pieces_as_the_json_module_reads_it_whole(
     except UnicodeDecodeError:
         return  # half a surrogate pair cannot stand in a UTF-8 file
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "CHUNK", chunk)
+        patch.setattr(json_text, "CHUNK", chunk)
         pieces = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")
         got = list(
-            files._list_elements(pieces, pieces.read(chunk), tmp_path_factory.getbasetemp(), BadRows())
+            json_text._list_elements(pieces, pieces.read(chunk), tmp_path_factory.getbasetemp(), BadRows())
         )
     assert [row for _, row in got] == rows
     assert all(text.decode().count("\n") + 1 >= line >= 1 for line, _ in got)

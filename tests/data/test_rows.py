@@ -201,6 +201,9 @@ PAIR = {"prompt": "p", "chosen": "x", "rejected": "y"}
         ({"prompt": "p", "responses": ["a"], "scores": [{"h": "5"}]}, r"'scores\[0\].h' must be a number"),
         ({"prompt": "p", "responses": ["a"], "scores": [5]}, "must map objectives to numbers"),
         ({"prompt": "p", "responses": ["a"], "scores": [{"h": 10**400}]}, "must be finite"),
+        ({"prompt": "p", "responses": ["a"], "scores": [{"h": 1e39}]}, r"at most 1e\+38 in size"),
+        ({"prompt": "p", "responses": ["a"], "scores": [{"h": -1e300}]}, r"at most 1e\+38 in size"),
+        ({**PAIR, "weight": 1e300}, r"'weight' must be at most 1e\+38"),
         (
             {"prompt": "p", "response_a": "a", "response_b": "b", "preferences": {"h": 2}},
             "must be 1 .a., -1 .b.",
@@ -306,3 +309,13 @@ def test_an_objective_made_from_scores_and_a_part_of_the_prompts(tmp_path):
     assert (part.prompts, list(part.prompt_of), list(part.rated)) == (["t"], [0, 0], [0, 1])
     with pytest.raises(ObjectiveError, match="no pair has a winner under objective 'x'"):
         part.require_labels()
+
+
+def test_what_does_not_print_is_written_out(tmp_path):
+    """A column's name can move a terminal's cursor; in a message it cannot."""
+    path = write(tmp_path / "rows.jsonl", [{"prompt": "p", "\x1b[2J\u2028": "x"}])
+    with pytest.raises(DataError, match=r"columns \(\\x1b\[2J\\u2028, prompt\) fit no row shape") as caught:
+        read_preferences([path])
+    assert str(caught.value).isprintable()
+    with pytest.raises(DataError, match="control characters"):
+        read_preferences([write(path, [{**PAIR, "objective": "a\x1b[2J"}])])

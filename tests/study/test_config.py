@@ -231,6 +231,30 @@ def test_what_is_outside_the_subset_is_refused_with_its_line(text, message):
         parse_yaml(text, "f")
 
 
+def test_what_does_not_print_is_written_out():
+    """A key can move a terminal's cursor; in a message it cannot."""
+    for text in (
+        'study: x\n"\\e[1m": 1\n',
+        'study: "\\e[1m"\n',
+        '"\\u2028": 1\nstudy: x\ntask: {kind: "\\0"}\n',
+    ):
+        with pytest.raises(ConfigError) as caught:
+            validate(StudyConfig, parse_yaml(text))
+        assert all(line.isprintable() for line in str(caught.value).split("\n"))
+    with pytest.raises(ConfigError) as caught:
+        override(parse_yaml("a: 1"), ["\x1b[1m.b.c"])
+    assert str(caught.value).isprintable()
+
+
+def test_a_thousand_wrong_keys_are_one_message():
+    text = "study: x\n" + "".join(f"k{i}: 1\n" for i in range(1000))
+    with pytest.raises(
+        ConfigError, match=r"config: and 982 more$"
+    ) as caught:  # 1,000 unknown and two missing, 20 named
+        validate(StudyConfig, parse_yaml(text))
+    assert len(str(caught.value).split("\n")) == 21
+
+
 def test_files_are_bounded_and_utf8(tmp_path):
     file = tmp_path / "f.yaml"
     with pytest.raises(ConfigError, match=r"expected a readable config file .*No such file"):

@@ -8,11 +8,11 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.error import DependencyNotInstalled, Error
+from gymnasium.error import DependencyNotInstalled
 from gymnasium.vector import VectorEnv
 
 from pareto.env_loader import load_envs
-from pareto.errors import ConfigError, MissingPackageError, did_you_mean
+from pareto.errors import ConfigError, MissingPackageError, ParetoError, did_you_mean, printable
 
 Source = str | Callable[[], gym.Env[Any, Any] | VectorEnv[Any, Any, Any]]
 """An id known to gymnasium, ours ("pareto/Minecart-v0"), MO-Gymnasium's ("mo-hopper-v5") or of a module
@@ -88,5 +88,9 @@ def _made(env_id: str, make: Callable[[], Any]) -> Any:
         if package is None:
             raise ConfigError(f"environment {env_id!r} needs a package that is missing: {error}") from error
         raise MissingPackageError(package, EXTRAS[package], f"environment {env_id!r}") from error
-    except (TypeError, Error) as error:
-        raise ConfigError(f"environment {env_id!r} could not be made: {error}") from error
+    except ParetoError:
+        raise
+    except Exception as error:  # options of another kind than the environment's bring out anything
+        raise ConfigError(
+            f"environment {env_id!r} could not be made: {type(error).__name__}: {printable(error):.300}"
+        ) from error

@@ -174,6 +174,8 @@ def test_messages_about_what_is_missing(monkeypatch):
         open_envs("no_such_module:Env-v0", 1)
     with pytest.raises(ConfigError, match="'pareto/Minecart-v0' could not be made"):
         open_envs("pareto/Minecart-v0", 1, options={"wheels": 3})
+    with pytest.raises(ConfigError, match="'pareto/Offloading-v0' could not be made: AttributeError"):
+        open_envs("pareto/Offloading-v0", 1, options={"config": 3})
     found = sources.importlib.util.find_spec
     monkeypatch.setattr(
         sources.importlib.util, "find_spec", lambda name: None if name == "mo_gymnasium" else found(name)
