@@ -39,9 +39,11 @@ reports: $(VENV)/.installed
 			$(BIN)/pareto sweep $$config --out runs/$$name || exit 1; done && \
 		$(BIN)/pareto report runs/$$name --publish $$folder || exit 1; done
 
-# Sweeps killed at random instants, until there were 200 kills; goes on where it was stopped.
+# Sweeps killed at random instants, until there were 200 kills; fuzzed rows and configs. Goes on where it was stopped.
 soak: $(VENV)/.tested
 	$(BIN)/python tests/soak/soak.py
+	$(BIN)/python tests/soak/fuzz_rows.py
+	$(BIN)/python tests/soak/fuzz_configs.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis
