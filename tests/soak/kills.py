@@ -38,7 +38,7 @@ AUDIT = (
        WHEN NEW.status = 'done' AND OLD.status <> 'done' BEGIN INSERT INTO audit VALUES (NEW.id); END""",
 )
 MOMENTS = ("starting", "training", "scoring", "between cells", "finishing")
-IN_POOL = 4
+IN_POOL = 6
 """Every so many sweeps one runs in a pool."""
 
 
