@@ -80,9 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head)
         return 0
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM):
-            return _fail(args, f"{error.strerror}: {error.filename or ''}", MachineError.exit_code)
+    except Exception as error:
+        from pareto.state.atomic import is_disk_fault
+
+        if is_disk_fault(error) or getattr(error, "errno", None) == errno.ENOMEM:
+            return _fail(
+                args, f"{error}; free some space or memory, then run this again", MachineError.exit_code
+            )
         raise
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def publish(run: Path | str, folder: Path | str) -> Path:
     for name in COPIED:
         if not (run / name).is_file():
             raise ArtifactError(f"{run} has no {name}; finish the sweep first")
-        shutil.copyfile(run / name, folder / name)
+        atomic.write_bytes(folder / name, (run / name).read_bytes())
     front = json.loads((run / "front.json").read_text(encoding="utf-8"))
     pages = []
     for own in read_runs(run):

@@ -6,6 +6,7 @@ then the folder itself is flushed. A crash leaves at most such a sibling, which 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,10 @@ from typing import Any
 
 from pareto.errors import MachineError
 
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk is to blame for: full, over its quota, too small for the file, broken."""
+
+_TOLD = re.compile(r"\(os error (\d+)\)")
 _LEFTOVER = re.compile(r"^\.(?P<target>.+)\.[0-9a-f]{12}\.(?:partial|replaced)$")
 
 
@@ -61,6 +66,13 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def is_disk_fault(error: BaseException) -> bool:
+    """Whether an error says that the disk failed; libraries written in Rust say so in words alone."""
+    told = _TOLD.search(str(error))
+    number = error.errno if isinstance(error, OSError) and error.errno else int(told[1]) if told else None
+    return number in DISK_FAULTS
+
+
 @contextmanager
 def staged_folder(target: Path | str) -> Iterator[Path]:
     """Yield an empty folder that becomes `target`, whole and durable, when the block ends without an error.
@@ -80,8 +92,10 @@ def staged_folder(target: Path | str) -> Iterator[Path]:
     try:
         yield staging
         publish(staging, target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
+        if is_disk_fault(error):
+            raise _machine_error(f"writing {target}", error) from error
         raise
 
 
@@ -197,7 +211,7 @@ def _sync_tree(path: Path) -> None:
     sync_folder(path)
 
 
-def _machine_error(what: str, error: OSError) -> MachineError:
+def _machine_error(what: str, error: BaseException) -> MachineError:
     return MachineError(
-        f"{what} failed: {error.strerror or error}; free some space or choose a folder that can be written, then run again"
+        f"{what} failed: {getattr(error, 'strerror', None) or error}; free some space or choose a folder that can be written, then run again"
     )

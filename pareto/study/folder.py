@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -22,9 +21,6 @@ from pareto.study.layout import RunFolder
 from pareto.study.mounts import check_mount
 from pareto.study.parts import check_joins, read_parts
 from pareto.study.store import Store
-
-DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""What the machine is to blame for; any other failure to write means that the wrong folder was named."""
 
 
 def check_folder(run: RunFolder) -> None:
@@ -49,7 +45,8 @@ def check_folder(run: RunFolder) -> None:
         atomic.check_writable(run.root)
     except OSError as error:
         cause = error.__cause__ if isinstance(error, MachineError) else error
-        fault = MachineError if getattr(cause, "errno", None) in DISK_FAULTS else UsageError
+        # any other failure to write means that the wrong folder was named
+        fault = MachineError if cause is not None and atomic.is_disk_fault(cause) else UsageError
         raise fault(
             f"the run folder {run.root} cannot be written: {error.strerror or error}; choose another with --out"
         ) from error

@@ -129,3 +129,49 @@ def test_unwritable_folder(tmp_path: Path) -> None:
         atomic.write_text(tmp_path / "file" / "a", "x")
     with pytest.raises(MachineError), atomic.staged_folder(tmp_path / "file" / "a"):
         pass
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Error while serializing: I/O error: No space left on device (os error 28)",  # safetensors
+        "File too large (os error 27)",  # tokenizers
+    ],
+)
+def test_libraries_that_only_say_that_the_disk_is_full_are_understood(tmp_path: Path, words: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "old").write_text("whole")
+
+    def half() -> None:
+        with atomic.staged_folder(tmp_path / "folder") as staging:
+            (staging / "half").write_text("x")
+            raise RuntimeError(words)
+
+    with pytest.raises(MachineError, match=r"writing .*folder failed: .*free some space"):
+        half()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (tmp_path / "folder" / "old").read_text() == "whole"
+    assert not atomic.is_disk_fault(ValueError("No such device (os error 19)"))
+    assert not atomic.is_disk_fault(FileNotFoundError(2, "No such file"))
+
+
+def test_safetensors_without_room_is_such_a_fault(tmp_path: Path) -> None:
+    """The library itself, in a process without room."""
+    program = (
+        "import resource, sys, torch\n"
+        "from safetensors.torch import save_file\n"
+        "from pareto.state.atomic import staged_folder\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
+        "with staged_folder(sys.argv[1]) as staging:\n"
+        "    save_file({'a': torch.zeros(9)}, staging / 'a.safetensors')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "new")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert "MachineError: writing" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []

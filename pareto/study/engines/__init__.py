@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from pareto.errors import MachineError, MissingPackageError, NumericsError, UsageError
 from pareto.registry import Registry
+from pareto.state import atomic
 from pareto.study.config import StudyConfig
 
 
@@ -107,16 +108,22 @@ def describe(error: BaseException, trace: str) -> dict[str, Any]:
     `fault` says what to do about it: "input" (the same error will come again), "machine" (stop the sweep), "attempt" (worth
     another try).
     """
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
-    if isinstance(error, MachineError) or (isinstance(error, OSError) and error.errno in full):
+    message = str(error) or type(error).__name__
+    read_only = isinstance(error, OSError) and error.errno == errno.EROFS
+    if isinstance(error, MachineError) or read_only:
         fault = "machine"
+    elif atomic.is_disk_fault(error):
+        fault, message = (
+            "machine",
+            f"the disk failed: {message}; free some space, then run the same command again",
+        )
     elif isinstance(error, UsageError | MissingPackageError | NumericsError):
         fault = "input"
     else:
         fault = "attempt"
     return {
         "type": type(error).__name__,
-        "message": str(error) or type(error).__name__,
+        "message": message,
         "traceback": trace,
         "fault": fault,
         "exit_code": getattr(error, "exit_code", 1),

@@ -67,9 +67,9 @@ def fit_text(
             512, (getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1024) // 2
         )
         limits = {"limits": {"prompt_tokens": half, "response_tokens": half}}
-        with no_progress_bars():
-            model.save_pretrained(given / "model")
-        tokenizer.save_pretrained(given / "model")
+        with atomic.staged_folder(given / "model") as staging, no_progress_bars():
+            model.save_pretrained(staging)
+            tokenizer.save_pretrained(staging)
         model = given / "model"
     settings = {
         "kind": "text",
