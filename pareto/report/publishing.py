@@ -47,7 +47,7 @@ def publish(run: Path | str, folder: Path | str) -> Path:
         config = run / "configs" / f"{method}.yaml"
         if mark and config.is_file():
             (folder / "configs").mkdir(exist_ok=True)
-            shutil.copyfile(config, folder / "configs" / config.name)
+            atomic.write_bytes(folder / "configs" / config.name, config.read_bytes())
         one = build([own]).runs[0]
         drawn = stills(one)
         picture = drawn.get("front", drawn.get("matrix"))
