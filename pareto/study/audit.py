@@ -13,8 +13,9 @@ from pareto.study.committed import recorded
 from pareto.study.finish import FRONT_SHA256
 from pareto.study.front_json import cost_block
 from pareto.study.layout import RunFolder
+from pareto.study.rows import Row
 from pareto.study.seal import is_broken
-from pareto.study.store import Row, Store
+from pareto.study.store import Store
 
 
 def store_problems(folder: Path, front: Mapping[str, Any] | None) -> list[str]:

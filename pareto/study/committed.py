@@ -14,7 +14,8 @@ from pareto.cells import digest
 from pareto.errors import ArtifactError
 from pareto.state import manifest
 from pareto.study.layout import RunFolder
-from pareto.study.store import Row, Store
+from pareto.study.rows import Row
+from pareto.study.store import Store
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from pareto.study.config import StudyConfig
 from pareto.study.engines import ENGINES, Engine, Event, Setup
 from pareto.study.layout import RunFolder
 from pareto.study.plan import Plan
-from pareto.study.store import Claim, Store
+from pareto.study.rows import Claim
+from pareto.study.store import Store
 
 LEASE_S = 60.0
 HEARTBEAT_S = 1.0

@@ -17,9 +17,9 @@ from pareto.cells import Cell, Cost
 from pareto.pricing import TextSizes, fit_price, policies_of
 from pareto.study.committed import recorded
 from pareto.study.config import StudyConfig
+from pareto.study.machine import device
 from pareto.study.plan import Plan
-from pareto.study.store import Row
-from pareto.study.work import device
+from pareto.study.rows import Row
 
 Basis = Literal["measured", "rate", "guess"]
 """Where a time comes from: finished cells of the same kind, of another kind, or the figures below."""

@@ -18,9 +18,10 @@ from pareto.study.config import StudyConfig
 from pareto.study.controller import Controller
 from pareto.study.layout import UNLISTED, RunFolder
 from pareto.study.parts import Part, config_sha256, in_order, owners, read_parts, waiting
+from pareto.study.rows import Row
 from pareto.study.scores import plain, read_scores
 from pareto.study.seal import seal
-from pareto.study.store import Row, Store
+from pareto.study.store import Store
 
 _PACKAGES = ("numpy", "moocore", "torch", "transformers", "peft", "gymnasium")
 FRONT_SHA256 = "front_sha256"

@@ -15,8 +15,8 @@ from pareto import front as tools
 from pareto.cells import Cell, Cost, digest
 from pareto.errors import ArtifactError
 from pareto.objectives import Objectives
+from pareto.study.rows import Row
 from pareto.study.scores import ScoreFile, plain
-from pareto.study.store import Row
 
 FORMAT = 1
 _VOLATILE_COST = ("wall_s", "peak_rss_mb", "peak_gpu_mb", "wasted_tokens", "wasted_steps")

@@ -16,7 +16,8 @@ from pareto.errors import ConfigError
 from pareto.study.config import StudyConfig
 from pareto.study.layout import RunFolder
 from pareto.study.plan import Plan
-from pareto.study.store import Row, Store
+from pareto.study.rows import Row
+from pareto.study.store import Store
 
 _FACT = "parts"
 _RANK = ("prerequisite", "candidate", "policy")

@@ -12,7 +12,7 @@ from pareto.errors import ConfigError, SimplexError
 from pareto.study.config import StudyConfig
 from pareto.study.measured import weights_key
 from pareto.study.rounds import Round, first_round, in_rounds
-from pareto.study.store import Row
+from pareto.study.rows import Row
 
 
 @dataclass(frozen=True)

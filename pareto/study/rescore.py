@@ -15,9 +15,10 @@ from pareto.study.committed import check_committed
 from pareto.study.config import StudyConfig, load_stored_study
 from pareto.study.finish import scored_policies
 from pareto.study.layout import RunFolder
+from pareto.study.machine import pin_threads
+from pareto.study.rows import Row
 from pareto.study.scores import SPLITS, check_scores
-from pareto.study.store import Row, Store
-from pareto.study.work import pin_threads
+from pareto.study.store import Store
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,13 @@ from pareto.study.engines import launched
 from pareto.study.finish import freeze_ref_point, scored_policies, write_front
 from pareto.study.folder import check_folder, check_same_study, clear_finished, is_current, only_sweep
 from pareto.study.layout import RunFolder
+from pareto.study.machine import pin_threads
 from pareto.study.parts import config_file, note_part, read_parts
 from pareto.study.plan import Plan, plan_study
 from pareto.study.rounds import Round, in_rounds, next_rounds, store_rounds, stored_rounds, within
+from pareto.study.rows import Row
 from pareto.study.seal import check_seal, unseal
-from pareto.study.store import Row, Store
-from pareto.study.work import pin_threads
+from pareto.study.store import Store
 
 if TYPE_CHECKING:
     from pareto.policy_set import PolicySet

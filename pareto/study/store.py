@@ -1,66 +1,26 @@
 """The store: one SQLite file that knows every cell, who works on it, what it cost and what came out.
 
 A state change is one transaction, flushed to the disk before it counts. Only claims and reports are not flushed by
-themselves: they outlive a kill, and a power cut may take the last of them, which frees a cell. A cell is claimed by one UPDATE, under a lease that its owner extends; only
-the owner can finish it, and only once. What a killed attempt had done beyond the point from which the next one goes on is
-counted as wasted.
+themselves: they outlive a kill, and a power cut may take the last of them, which frees a cell. A cell is claimed by one
+UPDATE, under a lease that its owner extends; only the owner can finish it, and only once. What a killed attempt had done
+beyond the point from which the next one goes on is counted as wasted.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pareto.cells import Cell, canonical_json, digest
-from pareto.errors import ArtifactError, MachineError
+from pareto.errors import ArtifactError
 from pareto.study import sql
-
-Status = Literal["pending", "running", "done", "failed"]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A cell to work on, and which attempt this is."""
-
-    cell: Cell
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the store knows about one cell.
-
-    Args:
-        cell: the cell, with the role it has in the present plan.
-        status: "pending", "running", "done" or "failed".
-        attempts: how often it was claimed.
-        failure: the last error: type, message, traceback; None without one.
-        result: what the work reported; None until it is done.
-        wasted_tokens: tokens of killed attempts that had to be done again.
-        wasted_steps: environment steps of the same kind.
-        lost_s: wall time of attempts that did not finish.
-        heartbeat: seconds since the epoch of the last sign of life, or None.
-        foreign: it belongs to the plan of another method of the folder, and nobody claims it here.
-    """
-
-    cell: Cell
-    status: Status
-    attempts: int
-    failure: dict[str, Any] | None
-    result: dict[str, Any] | None
-    wasted_tokens: int
-    wasted_steps: int
-    lost_s: float
-    heartbeat: float | None
-    foreign: bool = False
+from pareto.study.database import Database
+from pareto.study.rows import Claim, Row, read_cell, read_row
 
 
 class Store:
@@ -84,20 +44,7 @@ class Store:
     ) -> None:
         self.path = Path(path)
         self._clock = clock
-        self._level = ""
-        if not create and not self.path.is_file():
-            raise ArtifactError(f"expected a sweep's store at {self.path}; there is none")
-        with self._guard():
-            # Where nothing can be written, SQLite reads only what it takes for unchanging.
-            frozen = not create and not os.access(self.path.parent, os.W_OK)
-            where = f"{self.path.absolute().as_uri()}?immutable=1" if frozen else self.path
-            self._db = sqlite3.connect(where, timeout=30.0, isolation_level=None, uri=frozen)
-            self._db.row_factory = sqlite3.Row
-            try:
-                self._check_version() if frozen else self._open(create)
-            except BaseException:
-                self._db.close()
-                raise
+        self._db = Database(self.path, create, self.SYNCHRONOUS)
 
     def plan(
         self, cells: Sequence[tuple[Cell, Sequence[str]]], others: Mapping[str, str] | None = None
@@ -114,7 +61,7 @@ class Store:
         others = others or {}
         wanted = {cell_id for cell_id, role in others.items() if role == "policy"}
         cells = [(replace(c, role="policy") if c.id in wanted else c, needs) for c, needs in cells]
-        with self._transaction():
+        with self._db.transaction():
             self._db.execute("UPDATE cells SET position = NULL")
             for place, (cell_id, role) in enumerate(others.items(), start=-len(others)):
                 for row in self._db.execute("SELECT cell FROM cells WHERE id = ?", (cell_id,)).fetchall():
@@ -152,12 +99,12 @@ class Store:
             lease_s: after this time without a report it is free again.
         """
         now = self._clock()
-        with self._guard():
-            self._flush(False)
+        with self._db.guard():
+            self._db.flush(False)
             found = self._db.execute(
                 sql.CLAIM, {"owner": owner, "now": now, "until": now + lease_s}
             ).fetchall()
-        return Claim(self._cell(found[0]), found[0]["attempts"]) if found else None
+        return Claim(read_cell(found[0], self.path), found[0]["attempts"]) if found else None
 
     def report(
         self, cell_id: str, owner: str, lease_s: float, *, tokens: int | None = None, steps: int | None = None
@@ -173,8 +120,8 @@ class Store:
         """
         now = self._clock()
         about = {"id": cell_id, "owner": owner, "now": now, "until": now + lease_s}
-        with self._guard():
-            self._flush(False)
+        with self._db.guard():
+            self._db.flush(False)
             if tokens is None and steps is None:
                 done = self._db.execute(
                     "UPDATE cells SET heartbeat = :now, lease_until = :until "
@@ -200,7 +147,7 @@ class Store:
             Ids of the cells that are finished now; with the others, which the owner lost, nothing has happened.
         """
         found = set()
-        with self._transaction():
+        with self._db.transaction():
             for cell_id, result in results.items():
                 about = {"id": cell_id, "owner": owner, "now": self._clock()}
                 text = {"result": canonical_json(result), "sha256": digest(result)}
@@ -220,7 +167,7 @@ class Store:
         Returns:
             Whether it will be tried again.
         """
-        with self._transaction():
+        with self._db.transaction():
             self._db.execute(
                 f"UPDATE cells SET {sql.END_ATTEMPT}, failures = failures + 1, failure = :failure, "
                 "status = CASE WHEN failures + 1 >= :cap THEN 'failed' ELSE 'pending' END "
@@ -235,8 +182,8 @@ class Store:
         Args:
             owner: only this owner's; None frees all, for when no owner can be alive.
         """
-        with self._guard():
-            self._flush(True)
+        with self._db.guard():
+            self._db.flush(True)
             freed = self._db.execute(
                 f"UPDATE cells SET {sql.END_ATTEMPT}, status = 'pending' "
                 "WHERE status = 'running' AND (:owner IS NULL OR owner = :owner) RETURNING id",
@@ -246,12 +193,12 @@ class Store:
 
     def redo(self, cell_id: str) -> None:
         """Forget the result of a finished cell, so that it is done again; what it cost counts as wasted."""
-        with self._transaction():
+        with self._db.transaction():
             self._redo(self.row(cell_id))
 
     def dependents(self, cell_id: str) -> list[str]:
         """Ids of the finished cells that need a cell."""
-        with self._guard():
+        with self._db.guard():
             found = self._db.execute(
                 "SELECT c.id FROM cells c JOIN needs n ON n.cell = c.id WHERE n.need = ? AND c.status = 'done' ORDER BY c.id",
                 (cell_id,),
@@ -265,11 +212,11 @@ class Store:
             ArtifactError: a cell or a result does not have the digest that stands beside it.
         """
         where = "IS NOT NULL" if planned else "IS NULL"
-        with self._guard():
+        with self._db.guard():
             found = self._db.execute(
                 f"SELECT * FROM cells WHERE position {where} ORDER BY position, id"
             ).fetchall()
-        return [self._row(row) for row in found]
+        return [read_row(row, self.path) for row in found]
 
     def row(self, cell_id: str) -> Row:
         """One cell.
@@ -277,16 +224,16 @@ class Store:
         Raises:
             ArtifactError: there is none with this id.
         """
-        with self._guard():
+        with self._db.guard():
             found = self._db.execute("SELECT * FROM cells WHERE id = ?", (cell_id,)).fetchone()
         if found is None:
             raise ArtifactError(f"{self.path} holds no cell {cell_id!r}")
-        return self._row(found)
+        return read_row(found, self.path)
 
     def blocked(self) -> dict[str, str]:
         """Cell id -> id of a failed cell it waits for, directly or not."""
         failed = {row.cell.id: row.cell.id for row in self.rows() if row.status == "failed"}
-        with self._guard():
+        with self._db.guard():
             edges = self._db.execute("SELECT cell, need FROM needs").fetchall()
         needs: dict[str, list[str]] = {}
         for edge in edges:
@@ -299,14 +246,14 @@ class Store:
 
     def get(self, key: str) -> Any:
         """A fact about the study, or None."""
-        with self._guard():
+        with self._db.guard():
             found = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
         return None if found is None else json.loads(found["value"])
 
     def set(self, key: str, value: Any) -> None:
         """Note a fact about the study."""
-        with self._guard():
-            self._flush(True)
+        with self._db.guard():
+            self._db.flush(True)
             self._db.execute(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value, allow_nan=False))
             )
@@ -318,7 +265,7 @@ class Store:
             without: key of the one fact that is left out.
         """
         found = hashlib.sha256()
-        with self._guard():
+        with self._db.guard():
             for statement in sql.CONTENT:
                 for row in self._db.execute(statement, {"without": without}):
                     found.update(repr(tuple(row)).encode())
@@ -326,7 +273,7 @@ class Store:
 
     def is_sound(self) -> bool:
         """Whether SQLite finds its own pages in order."""
-        with self._guard():
+        with self._db.guard():
             return self._db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
 
     def close(self) -> None:
@@ -338,26 +285,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _open(self, create: bool) -> None:
-        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            raise MachineError(
-                f"{self.path} lies on a file system that cannot hold a write-ahead log; choose a local folder with --out"
-            )
-        with self._transaction():
-            if create and self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in sql.SCHEMA:
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {sql.SCHEMA_VERSION}")
-            self._check_version()
-
-    def _check_version(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version != sql.SCHEMA_VERSION:
-            raise ArtifactError(
-                f"{self.path} is a store of version {version}; this program reads version {sql.SCHEMA_VERSION}"
-            )
 
     def _redo(self, row: Row) -> None:
         """Forget a result; what it cost counts as wasted."""
@@ -372,64 +299,3 @@ class Store:
                 "steps": cost["env_steps"] + cost["selection_env_steps"] + cost["scoring_env_steps"],
             },
         )
-
-    def _cell(self, row: sqlite3.Row) -> Cell:
-        cell = Cell.from_json(json.loads(row["cell"]))
-        if cell.id != row["id"]:
-            raise ArtifactError(
-                f"{self.path}: cell {row['id']} was changed: what it is to do has the id {cell.id}"
-            )
-        return cell
-
-    def _row(self, row: sqlite3.Row) -> Row:
-        result = None if row["result"] is None else json.loads(row["result"])
-        if result is not None and digest(result) != row["result_sha256"]:
-            raise ArtifactError(
-                f"{self.path}: the result of cell {row['id']} does not have its stated sha256"
-            )
-        open_tokens = (row["spent_tokens"] or 0) + (row["carried_tokens"] or 0)
-        open_steps = (row["spent_steps"] or 0) + (row["carried_steps"] or 0)
-        failed = row["status"] == "failed"
-        return Row(
-            cell=self._cell(row),
-            status=row["status"],
-            attempts=row["attempts"],
-            failure=None if row["failure"] is None else json.loads(row["failure"]),
-            result=result,
-            wasted_tokens=row["wasted_tokens"] + (open_tokens if failed else 0),
-            wasted_steps=row["wasted_steps"] + (open_steps if failed else 0),
-            lost_s=row["lost_s"],
-            heartbeat=row["heartbeat"],
-            foreign=row["position"] is not None and row["position"] < 0,
-        )
-
-    def _flush(self, flushed: bool) -> None:
-        """Have the next change flushed, with all before it, or not."""
-        level = self.SYNCHRONOUS if flushed or self.SYNCHRONOUS != "FULL" else "NORMAL"
-        if level != self._level:
-            self._db.execute(f"PRAGMA synchronous = {level}")
-            self._level = level
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._guard():
-            self._flush(True)
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn SQLite's errors into this project's."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise MachineError(
-                f"the store {self.path} cannot be used: {error}; is the folder writable, the disk full, the file system local?"
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise ArtifactError(f"{self.path} is not a sweep's store, or it is broken: {error}") from error

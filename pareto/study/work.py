@@ -9,8 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,18 +25,12 @@ from pareto.state.metrics import MetricLog
 from pareto.state.trackers import Trackers
 from pareto.study.config import StudyConfig
 from pareto.study.layout import RunFolder, check_id
+from pareto.study.machine import device, dtype, peaks, pin_threads, reset_peaks
 from pareto.study.scores import SPLITS, check_scores, plain, scores_bytes
 from pareto.tasks.protocol import Scores
 
 _REFUSED_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill")
 _POLICY_SUFFIXES = (".safetensors", ".json")
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 
 
 @dataclass
@@ -80,15 +72,6 @@ class Reporter:
             raise Interrupted("stopped on request; run the same command again to resume")
 
 
-def pin_threads(threads: int) -> None:
-    """Fix the number of compute threads of this process: by environment for what is loaded later, directly for torch."""
-    for name in THREAD_VARIABLES:
-        os.environ[name] = str(threads)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
-
-
 def do_job(study: StudyConfig, run: RunFolder, job: Mapping[str, Any], reporter: Reporter) -> dict[str, Any]:
     """Do one job and return its result as JSON values.
 
@@ -112,7 +95,7 @@ def _cell_job(
     scratch.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with _alone(scratch):
-        _reset_peaks()
+        reset_peaks()
         fitted = _fit(study, cell, needs, scratch, reporter)
         files = _below(manifest.read(scratch / "fitted"), "files/")
         cost = fitted.cost
@@ -122,7 +105,7 @@ def _cell_job(
                 record, scored = _score(study, policy, files, {**task_needs, **needs}, scratch, reporter)
                 policies.append(record)
                 cost = cost + scored
-        rss, gpu = _peaks()
+        rss, gpu = peaks()
     cost = replace(
         cost, wall_s=time.monotonic() - start, peak_rss_mb=max(cost.peak_rss_mb, rss), peak_gpu_mb=gpu
     )
@@ -327,45 +310,9 @@ def _score(
     return plain(record), scores["selection"].cost + scores["heldout"].cost
 
 
-def device(name: str) -> str:
-    """The device a cell computes on; "auto" on a Linux machine without a graphics card is settled without torch."""
-    cards = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
-    if name == "cpu" or (name == "auto" and sys.platform == "linux" and not cards):
-        return "cpu"
-    from pareto.core.device import resolve_device
-
-    return resolve_device(name)
-
-
-def dtype(name: str, device: str) -> str:
-    """The arithmetic of a cell; on a CPU it is settled without torch."""
-    if name != "auto":
-        return name
-    if device == "cpu":
-        return "float32"
-    from pareto.core.device import resolve_dtype
-
-    return resolve_dtype(name, device)
-
-
 @contextmanager
 def _alone(scratch: Path) -> Iterator[None]:
     """Hold a cell's scratch folder: a worker whose controller died may still be leaving it."""
     with open(scratch / "lock", "wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _reset_peaks() -> None:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peaks() -> tuple[float, float | None]:
-    """(largest resident size of this process so far, largest device memory of this cell), in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    torch = sys.modules.get("torch")
-    on_gpu = torch is not None and torch.cuda.is_initialized()
-    return rss, torch.cuda.max_memory_allocated() / 1e6 if on_gpu and torch is not None else None

@@ -14,8 +14,9 @@ from pareto.pricing import TextSizes, examples_seen, policies_of, settings_price
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.estimate import Estimate, Total, estimate, makespan_s
 from pareto.study.plan import plan_study
+from pareto.study.rows import Row
 from pareto.study.run import run_study
-from pareto.study.store import Row, Store
+from pareto.study.store import Store
 
 SIZES = TextSizes(pairs=100, replies=150, prompt_tokens=4, response_tokens=3)
 

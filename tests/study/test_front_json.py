@@ -14,8 +14,8 @@ from pareto.errors import ArtifactError, ShapeError
 from pareto.objectives import Objective, Objectives
 from pareto.study import front_json
 from pareto.study.front_json import Scored
+from pareto.study.rows import Row
 from pareto.study.scores import ScoreFile, check_scores, plain, read_scores, scores_bytes
-from pareto.study.store import Row
 from pareto.tasks.protocol import Scores
 
 OBJECTIVES = Objectives([Objective("a"), Objective("b", "min")])

@@ -19,7 +19,8 @@ from pareto.state import trackers
 from pareto.state.metrics import read_metrics
 from pareto.study import work
 from pareto.study.layout import RunFolder
-from pareto.study.work import Reporter, device, do_job, dtype
+from pareto.study.machine import device, dtype
+from pareto.study.work import Reporter, do_job
 
 
 def test_reports_are_thinned_but_the_first_and_last_of_a_job_go_out() -> None:
@@ -49,7 +50,7 @@ def test_a_stop_comes_up_at_the_next_report() -> None:
 
 def test_threads_are_pinned_before_torch_is_imported() -> None:
     script = (
-        "from pareto.study.work import pin_threads; import sys; pin_threads(1); "
+        "from pareto.study.machine import pin_threads; import sys; pin_threads(1); "
         "assert 'torch' not in sys.modules; import torch; print(torch.get_num_threads()); "
         "pin_threads(2); print(torch.get_num_threads())"
     )

@@ -33,7 +33,8 @@ def main(events_fd: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.enable()  # a crash in native code leaves its stack in the log
     os.set_inheritable(events_fd, False)
-    from pareto.study.work import Reporter, do_job, pin_threads
+    from pareto.study.machine import pin_threads
+    from pareto.study.work import Reporter, do_job
 
     reporter = Reporter()
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()

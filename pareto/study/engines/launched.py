@@ -21,7 +21,8 @@ from pareto.study.config import StudyConfig
 from pareto.study.engines import ENGINES, Event, Setup
 from pareto.study.engines.inline import Inline
 from pareto.study.layout import RunFolder
-from pareto.study.work import pin_threads, take_part, trains
+from pareto.study.machine import pin_threads
+from pareto.study.work import take_part, trains
 
 if TYPE_CHECKING:
     from pareto.core.parallel import Processes

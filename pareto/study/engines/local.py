@@ -14,7 +14,7 @@ from typing import Any
 
 from pareto.study.engines import ENGINES, Event, Setup
 from pareto.study.engines._cards import VISIBLE, cards_here, cards_of
-from pareto.study.work import THREAD_VARIABLES
+from pareto.study.machine import THREAD_VARIABLES
 
 LAUNCHER_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "ACCELERATE_USE_FSDP")
 """What `accelerate launch` and `torchrun` say of their own processes; a worker trains alone."""

@@ -26,7 +26,7 @@ from pareto.study import parcels
 from pareto.study.engines import ENGINES, Event, Setup, describe
 from pareto.study.engines._remote import UNSENT, Mailbox, work
 from pareto.study.layout import RunFolder
-from pareto.study.work import THREAD_VARIABLES
+from pareto.study.machine import THREAD_VARIABLES
 
 UPLOAD_EVERY_S = 5.0
 """Least time between two uploads of a job's checkpoints."""
