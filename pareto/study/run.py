@@ -167,14 +167,20 @@ def run_study(
         rounds = stored_rounds(study, store)
         plan = plan_rounds(study, store, rounds)
         clear_finished(run, store)
-        before = _n_done(store)
+        before, new = _n_done(store), set[str]()
+
+        def tell(notice: Notice) -> None:
+            if notice.kind == "done" and notice.cell is not None:
+                new.add(notice.cell.id)
+            notify(notice)
+
         config = config_file(run, read_parts(store), study.method_name)
         if before < len(plan.cells) or not is_current(run, config, study):
             run.manifest.unlink(missing_ok=True)  # the run is open until its manifest is written again
             config.parent.mkdir(exist_ok=True)
             atomic.write_text(config, study.to_yaml())
         with Controller(
-            study, run, store, plan, engine=engine, workers=workers, owner=owner, notify=notify, stop=stop
+            study, run, store, plan, engine=engine, workers=workers, owner=owner, notify=tell, stop=stop
         ) as controller:
             while True:
                 figures = {"total": len(plan.cells), "done": _n_done(store), "workers": workers}
@@ -198,7 +204,7 @@ def run_study(
         if fresh:
             shutil.rmtree(run.root)  # wrong input leaves nothing behind
         raise
-    return Outcome(run.root, front, done, done - before, kept)
+    return Outcome(run.root, front, done, len(new), kept)
 
 
 def plan_rounds(study: StudyConfig, store: Store, rounds: tuple[Round, ...]) -> Plan:

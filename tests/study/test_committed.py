@@ -169,10 +169,11 @@ def test_where_other_files_come_out_dependents_are_done_again(
     with Store(run / "sweep.db") as store:
         ids = {(row.cell.weights or {}).get("gain"): row.cell.id for row in store.rows()}
     flip(run / "policies" / ids[1.0] / "policy.json")
-    go(study("weights.n=3"), run, redo_damaged=True)
+    outcome = study_run.run_study(study("weights.n=3"), run, workers=0, redo_damaged=True)
     with Store(run / "sweep.db") as store:
         attempts = {weight: store.row(cell).attempts for weight, cell in ids.items()}
     assert attempts == {None: 1, 1.0: 2, 0.5: 2, 0.0: 2}  # every other policy needs the margin
+    assert outcome.n_new == 3
 
 
 def test_a_report_reads_nothing_that_the_manifest_does_not_bear_out(run: Path) -> None:
