@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pareto import rng
 from pareto.core.checkpointing import RunState, resume_run, save_run
 from pareto.core.figures import Figures
+from pareto.core.finite import FirstFault
 from pareto.core.logps import Scorer, make_scorer
 from pareto.core.objective import Objective
 from pareto.core.optimizer import TrainConfig, adamw, clip, rate, set_rate, trainable
@@ -109,6 +110,7 @@ def train(
     # Eight bits round activations by what stands beside them in a batch.
     coarse = dtype == "bfloat16" or getattr(model, "is_loaded_in_8bit", False)
     figures: dict[str, float] = {}
+    fault = FirstFault(device, total)
     with _ready(policy, config):
         for step in range(start, total):
             batch = sampler.batch(step)
@@ -126,6 +128,7 @@ def train(
                 dtype,
             )
             norm = clipped(parameters.values(), config.clip)
+            fault.see(step, loss, norm)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             meter.add({"loss": loss * len(batch), "grad_norm": norm.detach() * len(batch) / processes.count})
@@ -134,7 +137,11 @@ def train(
             if step == 0 and first_loss is not None:
                 processes.add([loss])
                 _check_first_loss(float(loss), first_loss, coarse)
-            if last or (step + 1) % config.log_every == 0:
+            saves = hooks.checkpoints is not None and not last and (step + 1) % config.checkpoint_every == 0
+            logs = last or (step + 1) % config.log_every == 0
+            if saves or logs:
+                fault.check(sampler.batch)  # before anything is kept
+            if logs:
                 means = meter.take()
                 figures = {"step": step + 1, "lr": config.lr * share, "tokens": meter.tokens, **means}
                 _check_finite(figures)
@@ -143,7 +150,7 @@ def train(
                     hooks.progress(step + 1, total, figures)
                 for callback in hooks.callbacks:
                     callback(figures)
-            if hooks.checkpoints is not None and not last and (step + 1) % config.checkpoint_every == 0:
+            if hooks.checkpoints is not None and saves:
                 meter.fold()
                 counts = {"tokens": meter.tokens, "counted": meter.counted}
                 save_run(hooks.checkpoints, step + 1, state, counts, meter.sums, processes)

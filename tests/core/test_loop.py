@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 from pareto.core.logps import response_logps, sums
-from pareto.core.loop import Hooks, TrainConfig, train
+from pareto.core.loop import Hooks, TrainConfig, _costs, train
 from pareto.core.objective import Objective
 from pareto.core.optimizer import rate
+from pareto.core.sampler import Sampler
 from pareto.errors import NumericsError
 from pareto.state.checkpoint import Checkpoints
 from tests.core import small
@@ -157,11 +158,29 @@ def test_numbers_that_are_none_stop_the_run(reference):
     broken = reference.clone()
     broken[:, 0] = float("nan")
     rows = []
-    with pytest.raises(NumericsError, match=r"loss.* not finite at step 1"):
+    with pytest.raises(
+        NumericsError, match=r"loss or gradient not finite at step 1, with rows \d+, \d+, \d+, \d+ of the"
+    ):
         run("full", broken, hooks=Hooks(log=rows.append))
     assert rows == []
     with pytest.raises(NumericsError, match="first loss"):
         run("full", broken, first_loss=LN2)
+
+
+def test_one_row_that_is_none_is_found_in_its_step_and_before_a_checkpoint(reference, tmp_path):
+    """Row 5 alone is broken; the first batch that holds it is named, though nothing is logged before the last step."""
+    broken = reference.clone()
+    broken[5, 0] = float("inf")
+    config = CONFIG.model_copy(update={"steps": 40, "log_every": 40, "checkpoint_every": 20, "batch_size": 2})
+    sampler = Sampler(_costs(TABLE, EXAMPLES), 2, seed=1)
+    step = next(i for i in range(20) if 5 in sampler.batch(i))
+    rows = ", ".join(str(i) for i in sorted(sampler.batch(step)))
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    with pytest.raises(
+        NumericsError, match=f"not finite at step {step + 1}, with rows {rows} of the training"
+    ):
+        run("full", broken, config, hooks=Hooks(checkpoints=checkpoints))
+    assert not checkpoints.steps()
 
 
 def test_callers_hear_of_every_logged_step(reference):
