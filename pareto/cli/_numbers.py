@@ -1,4 +1,4 @@
-"""Named numbers on the command line: ``helpful=0.7,brief=0.3``."""
+"""Numbers on the command line: named ones, ``helpful=0.7,brief=0.3``, and shares, ``0.1%``."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def named_numbers(text: str) -> dict[str, float]:
 def written(numbers: dict[str, float]) -> str:
     """The same form, to be read by people."""
     return ", ".join(f"{name}={value:.6g}" for name, value in numbers.items())
+
+
+def share(text: str) -> float:
+    """Read a share such as 0.1% or 0.001."""
+    try:
+        value = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a share such as 0.1% or 0.001; got {text!r}")
+    return value

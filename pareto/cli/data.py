@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pareto.cli._numbers import share
 from pareto.cli._study_arguments import add_offline_argument, add_trust_argument
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 HELP = "read preference files: counts, ties, conflicts, bad rows with line numbers"
 EXAMPLES = """examples:
   pareto data check pairs.jsonl more.parquet
-  pareto data check scored.csv --objectives helpful,brief --on-bad skip --max-bad 0.01
+  pareto data check scored.csv --objectives helpful,brief --on-bad skip --max-bad 1%
   pareto data check turns.json --column prompt=question
   pareto data check pairs.jsonl --model path/to/model"""
 
@@ -46,10 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument(
         "--max-bad",
-        type=float,
+        type=share,
         default=0.001,
         metavar="P",
-        help="largest share of skipped rows (default: 0.001)",
+        help="largest share of skipped rows, such as 0.1%% or 0.001 (default: 0.1%%)",
     )
     check.add_argument("--model", metavar="DIR", help="also compare the objectives' gradients on this model")
     check.add_argument("--json", action="store_true", help="print one JSON object")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pareto.cli._numbers import share
 from pareto.cli._study_arguments import add_offline_argument, add_study_arguments, add_trust_argument
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--on-bad", choices=("stop", "skip"), help="what to do about a data row that cannot be read"
     )
     parser.add_argument(
-        "--max-bad", type=_share, metavar="P", help="largest share of skipped rows, such as 0.1%% or 0.001"
+        "--max-bad", type=share, metavar="P", help="largest share of skipped rows, such as 0.1%% or 0.001"
     )
     parser.add_argument(
         "--redo-damaged",
@@ -169,13 +170,3 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) > 1024:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1024; got {text!r}")
     return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a share such as 0.1% or 0.001; got {text!r}")
-    return value

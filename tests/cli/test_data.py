@@ -68,7 +68,7 @@ def test_a_bad_row_is_named_or_left_out(pareto, rows):
     assert (code, out) == (2, "")
     assert f"{rows}:5: not JSON" in err
     assert err.count("\n") == 1
-    code, out, _ = pareto("data", "check", rows, "--on-bad", "skip", "--max-bad", "0.2")
+    code, out, _ = pareto("data", "check", rows, "--on-bad", "skip", "--max-bad", "20%")
     assert code == 0
     assert "1 bad rows left out" in out
     assert f"{rows}:5: not JSON" in out
