@@ -13,7 +13,7 @@ import pareto
 from pareto.cells import Cell
 from pareto.cli import main
 from pareto.cli._plan import show_plan
-from pareto.errors import ConfigError, Interrupted, UsageError
+from pareto.errors import ArtifactError, ConfigError, Interrupted, UsageError
 from pareto.methods import METHODS
 from pareto.report import build, publish, read_runs
 from pareto.state import manifest
@@ -158,6 +158,23 @@ def test_what_the_other_method_left_undone_is_told(study: Any, tmp_path: Path) -
     assert whole["failed"] == []
     assert len(whole["policies"]) == 6
     assert whole["cost"]["train_tokens"] == 7 + 4 * 120 + 2 * 60
+
+
+def test_damage_to_another_methods_cell(study: Any, both: tuple[Path, dict[str, Any]]) -> None:
+    """The first method's config clears it away and says whose it is; its own config does it again."""
+    folder, front = both
+    path = (
+        next(folder / "policies" / p["id"] for p in front["policies"] if p["method"] == "fast")
+        / "policy.json"
+    )
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ArtifactError, match=rf"{path.parent.name}/policy.json is not what cell"):
+        go(study("weights.n=4"), folder)
+    cleared = go(study("weights.n=4"), folder, redo_damaged=True)
+    assert cleared["failed"] == [{"cell": path.parent.name, "why": "not done: run the config of fast again"}]
+    assert manifest.verify(folder) == []
+    again = go(study("weights.n=4", "method.name=fast", "study=second"), folder)
+    assert again["provenance"]["content_sha256"] == front["provenance"]["content_sha256"]
 
 
 def test_who_may_not_join(study: Any, both: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
