@@ -7,8 +7,6 @@ upward only through two registries, so that a new policy kind or a new way to st
 from __future__ import annotations
 
 import inspect
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,20 +17,19 @@ import numpy as np
 
 from pareto import simplex
 from pareto.cells import WeightsKind
-from pareto.errors import ArtifactError, ObjectiveError, ParetoError, UsageError, did_you_mean
+from pareto.errors import ArtifactError, ParetoError, UsageError, did_you_mean
 from pareto.front import hypervolume, non_dominated
 from pareto.objectives import Objectives
+from pareto.policy_record import PolicyRecord, policy_record
 from pareto.registry import Registry
-from pareto.state import manifest, tensor_file
+from pareto.state import tensor_file
+from pareto.state.run_files import check_file, listed, read_json, sha256_in_manifest
 
 if TYPE_CHECKING:
     import pandas
 
 FORMAT = 1
 """The version of front.json that is read and written."""
-
-MAX_BYTES = 256 << 20
-POLICY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @runtime_checkable
@@ -61,31 +58,6 @@ class ActPolicy(Protocol):
     def act(self, observation: Any) -> Any:
         """An action for one observation."""
         ...
-
-
-@dataclass(frozen=True)
-class PolicyRecord:
-    """One measured policy of a run: a row of `policies` in front.json.
-
-    Args:
-        id: also the name of its folder under `policies/`.
-        kind: "adapter", "heads", ...; selects the loader.
-        values: objective -> measured value, in the objective's own direction and unit.
-        weights: objective -> number it was made for, or None.
-        weights_kind: "simplex" or "direction".
-        seed: study seed.
-        files: relative path in its folder -> sha256.
-        facts: everything else the row says (ci95, kl_nats, optimality, text, ...).
-    """
-
-    id: str
-    kind: str
-    values: Mapping[str, float]
-    weights: Mapping[str, float] | None = None
-    weights_kind: WeightsKind = "simplex"
-    seed: int = 0
-    files: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +233,7 @@ class PolicySet:
             )
         folder = self.folder / "policies" / record.id
         for name, sha256 in record.files.items():
-            _check_file(self.folder, f"policies/{record.id}/{name}", sha256)
+            check_file(self.folder, f"policies/{record.id}/{name}", sha256)
         tensor_file.check_all_tensors(folder / name for name in record.files)
         return folder
 
@@ -280,13 +252,13 @@ class PolicySet:
                 f"{self.folder / name} is not in the manifest, so nothing says that it belongs to the run; remove it, or "
                 "run the sweep again"
             )
-        _check_file(self.folder, name, None if listed is None else listed[name])
+        check_file(self.folder, name, None if listed is None else listed[name])
         return self.folder / name
 
     @cached_property
     def _manifest(self) -> Mapping[str, str] | None:
         """Path -> sha256 as the run's manifest states them; None where there is no manifest."""
-        return _listed(self.folder)
+        return listed(self.folder)
 
     def to_frame(self) -> pandas.DataFrame:
         """A pandas table, one row per policy: id, kind, seed, weight_<objective>, <objective>."""
@@ -358,7 +330,7 @@ def load(path: Path | str, method: str | None = None) -> PolicySet:
     folder = Path(path)
     if not folder.is_dir():
         raise ArtifactError(f"expected a run folder; there is none at {folder}")
-    whole = from_json(folder, read_json(folder, "front.json", _sha256_in_manifest(folder)))
+    whole = from_json(folder, read_json(folder, "front.json", sha256_in_manifest(folder)))
     return whole if method is None else whole.of_method(method)
 
 
@@ -378,7 +350,7 @@ def from_json(folder: Path, content: Any) -> PolicySet:
         objectives = Objectives.from_json(content["objectives"])
         point = content.get("ref_point")
         ref_point = None if point is None else objectives.vector(objectives.named(point))
-        records = tuple(_record(row, objectives) for row in content["policies"])
+        records = tuple(policy_record(row, objectives) for row in content["policies"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) and not isinstance(error, ParetoError) else error
         raise ArtifactError(
@@ -394,103 +366,6 @@ def from_json(folder: Path, content: Any) -> PolicySet:
     return PolicySet(
         folder, records, objectives, ref_point, {k: v for k, v in content.items() if k != "policies"}
     )
-
-
-_FIELDS = ("id", "kind", "values", "weights", "weights_kind", "seed", "files")
-
-
-def _record(row: Mapping[str, Any], objectives: Objectives) -> PolicyRecord:
-    name = row["id"]
-    if not isinstance(name, str) or not POLICY_ID.fullmatch(name):
-        raise ArtifactError(f"a policy id must match {POLICY_ID.pattern}; got {name!r:.120}")
-    if not isinstance(row["kind"], str) or not row["kind"].isidentifier():
-        raise ArtifactError(f"the kind of policy {name!r} must be a plain name; got {row['kind']!r:.120}")
-    if not all(isinstance(part, str) for pair in (row.get("files") or {}).items() for part in pair):
-        raise ArtifactError(
-            f"files of policy {name!r} must map each path to a sha256; got {row['files']!r:.120}"
-        )
-    if not isinstance(row.get("needs") or {}, dict):
-        raise ArtifactError(f"needs of policy {name!r} must map names to folders; got {row['needs']!r:.120}")
-    for path in row.get("files") or {}:
-        if not manifest.is_safe(path):
-            raise ArtifactError(f"a file of policy {name!r} must stay inside its folder; got {path!r:.120}")
-        if tensor_file.is_pickled(path):
-            raise ArtifactError(
-                f"policy {name!r} has the pickled file {path!r:.120}, which runs code when it is read; a policy is safetensors "
-                "and JSON: convert it where you trust it"
-            )
-    numbers = {"values": row["values"]} | ({"weights": row["weights"]} if row.get("weights") else {})
-    for what, mapping in numbers.items():
-        if not np.isfinite(objectives.vector(mapping)).all():
-            raise ObjectiveError(f"{what} of policy {name!r} must be finite; got {mapping}")
-    if row.get("weights_kind", "simplex") not in ("simplex", "direction"):
-        raise ArtifactError(
-            f"weights_kind of policy {name!r} must be simplex or direction; got {row['weights_kind']!r}"
-        )
-    return PolicyRecord(
-        **{k: row[k] for k in _FIELDS if row.get(k) is not None},
-        facts={k: v for k, v in row.items() if k not in _FIELDS},
-    )
-
-
-def _check_file(folder: Path, name: str, sha256: str | None) -> None:
-    """Refuse a file that leaves its folder, is reached through a link, is missing, or does not have its digest."""
-    if not manifest.is_safe(name):
-        raise ArtifactError(f"{folder}: a file name must stay inside the run folder; got {name!r:.120}")
-    path = folder
-    for part in name.split("/"):
-        path = path / part
-        if path.is_symlink():
-            raise ArtifactError(f"{path} is a link; a run folder holds plain files only, put a copy there")
-    if not path.is_file():
-        raise ArtifactError(f"expected the file {path}; it is missing, restore it or run the sweep again")
-    if sha256 is not None and manifest.sha256(path) != sha256:
-        raise ArtifactError(
-            f"{path} does not have the sha256 written for it: changed or damaged; see `pareto verify {folder}`"
-        )
-
-
-def _listed(folder: Path) -> Mapping[str, str] | None:
-    """Path -> sha256 in the run's manifest; None where there is no manifest."""
-    return manifest.read(folder) if (folder / manifest.NAME).exists() else None
-
-
-def _sha256_in_manifest(folder: Path) -> str | None:
-    """The digest of front.json that the manifest states; None where there is no manifest."""
-    files = _listed(folder)
-    if files is None:
-        return None
-    if "front.json" not in files:
-        raise ArtifactError(
-            f"{folder / manifest.NAME} states no sha256 for front.json; run the sweep again to write it"
-        )
-    return files["front.json"]
-
-
-def read_json(folder: Path, name: str, sha256: str | None = None) -> Any:
-    """Parse a JSON file of a run folder, strictly: no link, no NaN, at most 256 MiB, the stated digest.
-
-    Raises:
-        ArtifactError: it is missing, a link, changed, too large or not JSON.
-    """
-
-    def refuse(word: str) -> float:
-        raise ValueError(f"{word} is not JSON")
-
-    path = folder / name
-    if not path.exists() and not path.is_symlink():
-        raise ArtifactError(
-            f"expected {name} in {folder}; the run is not finished (run the same sweep again) or not a run folder"
-        )
-    _check_file(folder, name, sha256)
-    if path.stat().st_size > MAX_BYTES:
-        raise ArtifactError(f"{path} may be at most {MAX_BYTES} bytes; it has {path.stat().st_size}")
-    try:
-        return json.loads(path.read_bytes(), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(
-            f"{path} is not readable as JSON: {error}; restore it or run the sweep again"
-        ) from error
 
 
 def _frozen(rows: Sequence[Any], m: int) -> np.ndarray:

@@ -145,7 +145,7 @@ def _front(args: argparse.Namespace, objectives: Objectives, table: pandas.DataF
 
 
 def _ids(file: Path, table: pandas.DataFrame) -> list[str]:
-    from pareto.policy_set import POLICY_ID
+    from pareto.policy_record import POLICY_ID
 
     if "id" not in table:
         return [f"p{i:04d}" for i in range(len(table))]

@@ -17,7 +17,8 @@ from pareto.cli._study_arguments import (
 from pareto.errors import UsageError
 
 if TYPE_CHECKING:
-    from pareto.policy_set import PolicyRecord, PolicySet
+    from pareto.policy_record import PolicyRecord
+    from pareto.policy_set import PolicySet
 
 HELP = "text or episodes under given weights, or under the measured policy that meets a constraint"
 EXAMPLES = """examples:

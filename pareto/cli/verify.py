@@ -24,8 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pareto.policy_set import from_json, read_json
+    from pareto.policy_set import from_json
     from pareto.state import manifest
+    from pareto.state.run_files import read_json
     from pareto.study.audit import store_problems
 
     folder = Path(args.folder)

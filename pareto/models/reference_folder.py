@@ -8,7 +8,8 @@ from pathlib import Path
 from pareto import trust
 from pareto.errors import ArtifactError
 from pareto.models.model_folder import check_model_folder
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import manifest
 
 

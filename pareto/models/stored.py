@@ -8,7 +8,8 @@ from pareto.models.adapters import load_policy
 from pareto.models.causal import Quantize, load_causal_lm
 from pareto.models.reference_folder import reference_folder
 from pareto.models.text_policy import TransformersPolicy
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 
 
 def load_text_policy(

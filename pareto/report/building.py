@@ -11,7 +11,7 @@ import numpy as np
 from pareto.errors import ArtifactError
 from pareto.front import knee_scores, non_dominated, trade_off_rates
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord
+from pareto.policy_record import PolicyRecord
 from pareto.report.comparison import compare
 from pareto.report.further import further_intervals
 from pareto.report.growth import growth, job_of

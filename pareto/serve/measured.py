@@ -9,7 +9,8 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from pareto.errors import ParetoError, UsageError
-from pareto.policy_set import STEERERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import STEERERS, PolicySet
 from pareto.serve.refusal import Refusal
 from pareto.serve.schema import SelectRequest
 from pareto.serve.service import Service

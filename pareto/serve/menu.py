@@ -13,7 +13,8 @@ import numpy as np
 
 from pareto.errors import SimplexError, UsageError
 from pareto.models.text_policy import DecodablePolicy
-from pareto.policy_set import LOADERS, STEERERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import LOADERS, STEERERS, PolicySet
 from pareto.serve.lanes import AnyLane, Lane, WholeLane
 from pareto.serve.settings import Settings
 from pareto.serve.wishes import Wish

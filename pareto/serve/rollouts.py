@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from pareto.errors import ParetoError, UsageError
-from pareto.policy_set import PolicyRecord
+from pareto.policy_record import PolicyRecord
 from pareto.serve.episodes import play
 from pareto.serve.schema import RolloutRequest
 from pareto.serve.service import Service, refused

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pareto.policy_set import POLICY_ID
+from pareto.policy_record import POLICY_ID
 from pareto.serve.refusal import Refusal
 from pareto.serve.schema import ParetoFields
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from pareto.errors import UsageError
 from pareto.front import chebyshev_utilities, linear_utilities
-from pareto.policy_set import STEERERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import STEERERS, PolicySet
 from pareto.steer.nearest import load_record
 
 UTILITIES = ("linear", "chebyshev")

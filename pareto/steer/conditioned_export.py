@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pareto.errors import UsageError
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.steer.nearest import nearest_record
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pareto.errors import UsageError
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import atomic, manifest
 from pareto.steer.conditioned_export import serving_record, write_adapter, write_model
 from pareto.steer.members import Among, Members, members

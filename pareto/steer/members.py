@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 
 from pareto.errors import SimplexError, UsageError
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 
 MIXABLE = ("adapter", "model")
 """Kinds of stored policies of which sums have a meaning."""

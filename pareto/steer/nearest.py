@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pareto.errors import UsageError
-from pareto.policy_set import LOADERS, STEERERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import LOADERS, STEERERS, PolicySet
 
 
 def nearest_record(run: PolicySet, weights: np.ndarray) -> PolicyRecord:

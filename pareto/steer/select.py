@@ -11,7 +11,8 @@ import numpy as np
 
 from pareto.errors import UsageError
 from pareto.objectives import Objectives
-from pareto.policy_set import STEERERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import STEERERS, PolicySet
 from pareto.steer.nearest import load_record
 
 _CONSTRAINT = re.compile(r"(?P<name>.+?)\s*(?P<sign>>=|<=)\s*(?P<bound>\S+)")

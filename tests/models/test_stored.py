@@ -12,7 +12,8 @@ from pareto.models.adapters import FullFineTuning, LoRA, attach, save_policy
 from pareto.models.reference_folder import reference_folder
 from pareto.models.stored import load_text_policy
 from pareto.objectives import Objectives
-from pareto.policy_set import LOADERS, PolicyRecord, PolicySet, TextPolicy
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import LOADERS, PolicySet, TextPolicy
 from pareto.state import manifest
 from tests.models import tiny
 

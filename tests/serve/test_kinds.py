@@ -12,7 +12,8 @@ from pareto.models.adapters import LoRA, attach, save_policy
 from pareto.models.generate import Sampling
 from pareto.models.heads import FullHeads, LowRankHeads, attach_heads
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import manifest
 from tests.models import adapters_by_hand as by_hand
 from tests.serve.conftest import serving

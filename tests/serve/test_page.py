@@ -7,7 +7,8 @@ import warnings
 import pytest
 
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import manifest
 from tests.bench.browser import Browser, found
 from tests.models import adapters_by_hand as by_hand

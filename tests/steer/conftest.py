@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import manifest
 from tests.lab_fixtures import lab_reference, small_lab
 from tests.models import adapters_by_hand as by_hand

@@ -7,7 +7,8 @@ import pytest
 
 from pareto.errors import UsageError
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.steer.assigned import assigned_record
 from pareto.steer.auto import choose
 

@@ -21,7 +21,8 @@ from pareto.models.conditioned import (
 )
 from pareto.models.text_policy import response_table
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet, TextPolicy
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet, TextPolicy
 from pareto.state import manifest
 from pareto.steer.auto import choose
 from pareto.steer.exporting import export_adapter, export_model

@@ -16,7 +16,8 @@ from pareto.models.reward_models.model import RewardForm, RewardModel
 from pareto.models.reward_models.steps import EveryTokens
 from pareto.models.text_policy import TransformersPolicy
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from tests.models import tiny
 
 

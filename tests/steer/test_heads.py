@@ -16,7 +16,8 @@ from pareto.models.adapters import LoRA, attach, save_policy
 from pareto.models.heads import FullHeads, LowRankHeads, attach_heads, mark_examples
 from pareto.models.text_policy import response_table
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet, TextPolicy
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet, TextPolicy
 from pareto.state import manifest
 from tests.models import tiny
 

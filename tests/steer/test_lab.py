@@ -12,7 +12,8 @@ from pareto.align.modpo import MODPO
 from pareto.cells import FitContext
 from pareto.core.loop import TrainConfig
 from pareto.models.adapters import LoRA
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import manifest
 from pareto.tasks.lab import exact
 

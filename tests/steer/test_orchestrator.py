@@ -12,7 +12,8 @@ from pareto.errors import UsageError
 from pareto.models.orchestrator import Orchestrator, blend
 from pareto.models.text_policy import DecodablePolicy
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet, TextPolicy
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet, TextPolicy
 from pareto.state import manifest
 from tests.models import adapters_by_hand as by_hand
 

@@ -15,7 +15,8 @@ from pareto.models.adapters import LoRA, attach, save_policy
 from pareto.models.conditioning import Conditioning, Directions, first_rows, save_conditioning
 from pareto.models.prompt_policy import PromptPolicy
 from pareto.objectives import Objectives
-from pareto.policy_set import PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import PolicySet
 from pareto.state import manifest
 from tests.models import tiny
 

@@ -8,7 +8,8 @@ from pareto import rng
 from pareto.models.actors import Actor, load_actor, load_spaces
 from pareto.models.spaces import Actions, Observations
 from pareto.objectives import Objectives
-from pareto.policy_set import LOADERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import LOADERS, PolicySet
 
 
 class AgentPolicy:

@@ -8,7 +8,8 @@ from pareto.errors import ArtifactError
 from pareto.models.causal import load_causal_lm
 from pareto.models.prompt_policy import PromptPolicy, load_conditioned
 from pareto.models.reference_folder import reference_folder
-from pareto.policy_set import LOADERS, PolicyRecord, PolicySet
+from pareto.policy_record import PolicyRecord
+from pareto.policy_set import LOADERS, PolicySet
 
 
 @LOADERS.register("prompt", source="Wang et al. (2024), arXiv 2402.18571; safetensors beside PEFT's layout")
