@@ -218,6 +218,26 @@ def test_what_is_refused_and_why(tiny, fields, words):
     assert answer["error"]["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("completions", {"prompt_embeds": "AAAA"}),
+        ("completions", {"prompt": {"tensor": [1.0, 2.0]}}),
+        ("chat/completions", [{"type": "image_url", "image_url": {"url": "http://192.0.2.1/x.png"}}]),
+        (
+            "chat/completions",
+            [{"type": "text", "text": "hi"}, {"type": "image_url", "image_url": "file:///etc/passwd"}],
+        ),
+        ("chat/completions", [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]),
+    ],
+)
+def test_neither_tensors_nor_addresses_are_taken(tiny, path, fields):
+    asked = fields if isinstance(fields, dict) else {"messages": [{"role": "user", "content": fields}]}
+    status, answer = tiny.post(f"/v1/{path}", {"model": "tiny", "max_tokens": 1} | asked)
+    assert status == 400
+    assert answer["error"]["param"].split(".")[0] in ("prompt", "messages")
+
+
 def test_another_model_is_not_found(tiny):
     status, answer = tiny.post("/v1/completions", {"model": "gpt", "prompt": "a"})
     assert (status, answer["error"]["code"]) == (404, "model_not_found")
