@@ -102,7 +102,8 @@ def _is_tested(name: str, module: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    "path", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "NOTICE", "constraints.txt"]
+    "path",
+    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "NOTICE", "constraints.txt"],
 )
 def test_what_a_newcomer_looks_for_is_there(path):
     assert (ROOT / path).stat().st_size > 0

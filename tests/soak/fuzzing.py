@@ -32,7 +32,7 @@ class Outcome:
         unread: items of such files.
         reasons: reason -> items refused for it.
         problem: what should not have happened, a traceback for one.
-        slowest_s: the longest that one item, or the chunk where items are read together, took.
+        slowest_s: CPU time of the slowest item; 0 where items are read together, as one file.
     """
 
     kind: str
@@ -133,7 +133,7 @@ def summary(ledger: Ledger) -> dict[str, Any]:
         "ms per item": round(
             1e3 * sum(c["cpu_s"] for c in chunks) / max(1, sum(c["items"] for c in chunks)), 3
         ),
-        "slowest_s": round(max((c["slowest_s"] or c["seconds"] for c in chunks), default=0.0), 2),
+        "cpu_s of the slowest": round(max((c["slowest_s"] or c["cpu_s"] for c in chunks), default=0.0), 2),
         "rss_start_mib": round(first, 1),
         "rss_after_a_tenth_mib": round(max((c["rss_mib"] for c in warm), default=0.0), 1),
         "rss_peak_mib": round(max((c["rss_mib"] for c in chunks), default=0.0), 1),
