@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="largest share of skipped rows, such as 0.1%% or 0.001 (default: 0.1%%)",
     )
+    check.add_argument(
+        "--pairs-per-prompt",
+        type=int,
+        metavar="N",
+        help="most pairs made of the scored responses to a prompt",
+    )
     check.add_argument("--model", metavar="DIR", help="also compare the objectives' gradients on this model")
     check.add_argument("--json", action="store_true", help="print one JSON object")
     add_offline_argument(check)
@@ -69,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
         source=args.source,
         columns=_columns(args.column),
         objectives=tuple(n.strip() for n in args.objectives.split(",")) if args.objectives else None,
+        pairs_per_prompt=args.pairs_per_prompt,
         on_bad=args.on_bad,
         max_bad=args.max_bad,
     )

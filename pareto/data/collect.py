@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from array import array
 from collections import Counter
@@ -14,6 +13,7 @@ import numpy as np
 
 from pareto.data.bad_rows import RowError
 from pareto.data.interned import InMemory, Interned, OnDisk
+from pareto.data.pairing import check_number, pairs_of
 from pareto.data.preferences import Band, Preferences, StepRow
 from pareto.data.shapes import DEFAULT_OBJECTIVE, Comparison, Meta, Rated, Said, Steps
 from pareto.data.texts import Text, canonical
@@ -97,7 +97,7 @@ class Collector:
             pairs_per_prompt: most pairs of scored responses to one prompt, or None for all.
 
         Raises:
-            DataError: no row said anything usable.
+            DataError: no row said anything usable, or scored responses would make pairs out of proportion.
             ObjectiveError: a wanted objective is nowhere.
         """
         self._require()
@@ -197,13 +197,14 @@ class Collector:
         for entry, (response, here) in enumerate(zip(self._rated, self._of_rated)):
             together.setdefault((self._prompt_of[response], here), []).append(entry)
         left, right = array("q"), array("q")
+        check_number([len(entries) for entries in together.values()], most)
         for (prompt, _), entries in together.items():
-            everyone = list(itertools.combinations(entries, 2))
-            pairs = [(i, j) for i, j in everyone if self._rated[i] != self._rated[j]]
-            self.equal_responses += len(everyone) - len(pairs)
-            if most is not None and len(pairs) > most:
-                stream = generator("pairs of scored responses", canonical(prompts[prompt]))
-                pairs = [pairs[k] for k in sorted(stream.permutation(len(pairs))[:most])]
+
+            def stream(prompt: int = prompt) -> np.random.Generator:
+                return generator("pairs of scored responses", canonical(prompts[prompt]))
+
+            pairs, equal = pairs_of(entries, self._rated, most, stream)
+            self.equal_responses += equal
             for i, j in pairs:
                 left.append(i)
                 right.append(j)
