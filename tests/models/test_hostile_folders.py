@@ -15,7 +15,7 @@ from pareto.errors import DataError, UsageError
 from pareto.models.adapters import load_policy, reattach
 from pareto.models.causal import load_causal_lm, merge_adapter
 from pareto.models.rewards.classifier import Classifier
-from pareto.models.tokenizers import load_tokenizer
+from pareto.models.tokenizers import load_tokenizer, train_tokenizer
 from tests.models import adapters_by_hand as by_hand
 from tests.models import hostile, tiny
 
@@ -88,6 +88,16 @@ def test_tokenizers_and_classifiers_alike(name: str, model: Path, sentinel: Path
         load_tokenizer(model)
     with pytest.raises(UsageError, match=reason):
         Classifier(model=str(model)).score(["a"], ["b"])
+
+
+@pytest.mark.parametrize("key", ["tokenizer_file", "vocab_file", "special_tokens_map_file"])
+def test_files_that_settings_name_elsewhere_are_not_read(key: str, model: Path, sentinel: Path) -> None:
+    """Settings keep such paths of the machine that wrote them; what lies there now is somebody else's."""
+    outside = sentinel.parent / "outside"
+    train_tokenizer(["another vocabulary " * 30], 300).save_pretrained(outside)
+    own = load_tokenizer(model).get_vocab()
+    hostile.patch_json("tokenizer_config.json", **{key: str(outside / "tokenizer.json")})(model, sentinel)
+    assert load_tokenizer(model).get_vocab() == own != load_tokenizer(outside).get_vocab()
 
 
 def test_a_snapshot_of_the_hubs_cache_links_into_its_own_store(model: Path, sentinel: Path) -> None:
