@@ -70,8 +70,8 @@ class GaussianHead(Head):
     Source: Schulman et al. (2017), continuous control with a state-independent standard deviation.
     """
 
-    def __init__(self, n: int) -> None:
-        self.width, self.layout = n, {"log_std": (n,)}
+    def __init__(self, n: int, std: float = 1.0) -> None:
+        self.width, self.layout, self.start = n, {"log_std": (n,)}, math.log(std)
 
     def sample(self, outputs: Tensor, views: Mapping[str, Tensor], draw: torch.Generator) -> Tensor:
         """Mean plus noise."""
@@ -91,6 +91,6 @@ class GaussianHead(Head):
         return logps, entropy
 
 
-def make_head(actions: Actions) -> Head:
-    """The head for an environment's actions."""
-    return DiscreteHead(actions.size) if actions.discrete else GaussianHead(actions.size)
+def make_head(actions: Actions, std: float = 1.0) -> Head:
+    """The head for an environment's actions; Gaussians begin with the standard deviation `std`."""
+    return DiscreteHead(actions.size) if actions.discrete else GaussianHead(actions.size, std)

@@ -47,7 +47,7 @@ class Networked:
             UnknownNameError: nobody registered the network.
         """
         shape, m = task.facts.observations.shape, len(task.objectives)
-        head = make_head(task.facts.actions)
+        head = make_head(task.facts.actions, config.std)
         if config.network is not None:
             return cls(task, StackedModules(config.network, shape, head, m))
         if len(shape) != 1:

@@ -61,7 +61,7 @@ class Population:
         networks: their shape.
         start: where they start from; fresh or stored policies.
         config: how they learn.
-        gamma: discount.
+        gamma: the task's discount, of its returns; also of values and advantages where the config names no other.
         draw: of actions and minibatches.
     """
 
@@ -74,6 +74,7 @@ class Population:
         draw: torch.Generator,
     ) -> None:
         self.networks, self.config, self.gamma, self.draw = networks, config, gamma, draw
+        self._sight = gamma if config.gamma is None else config.gamma
         self.parameters = start.parameters.clone()
         self.adam = Adam.begin(self.parameters)
         self.scales = start.scales
@@ -111,7 +112,7 @@ class Population:
         if len(rollout.cut_observations):
             following[rollout.cut] = self._values_of(rollout.cut_observations, rollout.cut[1])
         found = advantages(
-            rollout.rewards, values[:-1], following, rollout.ended, self.gamma, self.config.gae_lambda
+            rollout.rewards, values[:-1], following, rollout.ended, self._sight, self.config.gae_lambda
         )
         returns = (found + values[:-1]).permute(1, 0, 2, 3).reshape(p, t * e, -1)
         self.scales.add(returns)

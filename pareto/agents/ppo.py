@@ -32,9 +32,16 @@ class PPOConfig(Config):
         max_norm: largest gradient norm of one policy.
         hidden: widths of the hidden layers.
         network: name of a network in place of perceptrons; see `pareto.models.policy_networks`.
+        gamma: discount of values and advantages; None takes the task's. Returns are always told with the task's: a task may
+            be scored with a shorter or (at 1) endless sight, with which little can be learned.
+        std: standard deviation that Gaussian policies begin with.
+
+    Fields that came later stay out of a stored config while they are left alone, so that cells keep their names.
 
     Source: Schulman et al. (2017). Widths, clip, lambda and value weight are C-MORL's; learning rate, epochs,
     batch, entropy and gradient norm (0.5 there, which slows a vector critic) were chosen on minecart (see reports/agents).
+    C-MORL's code learns with a discount of 0.995 whatever the returns are scored with; Andrychowicz et al. (2021) advise a
+    standard deviation of 0.5.
     """
 
     envs: int = Field(default=16, ge=1)
@@ -51,6 +58,8 @@ class PPOConfig(Config):
     max_norm: float = Field(default=10.0, gt=0)
     hidden: tuple[int, ...] = (64, 64)
     network: str | None = None
+    gamma: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda value: value is None)
+    std: float = Field(default=1.0, gt=0, exclude_if=lambda value: value == 1.0)
 
 
 class Batch:

@@ -10,6 +10,7 @@ from pareto.agents.heads import DiscreteHead, GaussianHead
 from pareto.agents.learning import Learning, Networked, first_policies
 from pareto.agents.networks import StackedMLP
 from pareto.agents.ppo import Batch, Learner, PPOConfig, improve, policy_loss, surrogate_change
+from pareto.tasks.env import EnvTask
 from tests.agents.small import cart, sea, seeded
 
 SMALL = PPOConfig(envs=4, steps=16, epochs=2, minibatch=32, hidden=(16, 16))
@@ -70,6 +71,33 @@ def test_an_update_follows_the_gradient_of_the_whole_loss(head):
     learner = Learner(networks, views, flat, adam, config, draw, lr=1e-3, entropy=0.1)
     improve(learner, batch, lambda change: c)
     torch.testing.assert_close(adam.first, 0.1 * known, atol=1e-7, rtol=1e-4)  # b1 = 0.9, from 0
+
+
+def test_values_may_look_farther_than_the_score():
+    near, far, same = (begin(cart(), config=SMALL.model_copy(update={"gamma": g})) for g in (0.5, 0.99, None))
+    targets, returns = [], []
+    for learning in (near, far, same):
+        pop, collector = learning.population, learning.collector
+        rollout = collector.collect(pop.networks, pop.views, pop.scaler, 64, pop.draw)
+        targets.append(pop._batch(rollout, learning.aim).targets[..., 2])  # fuel: every step costs some
+        returns.append(collector.window.means())
+    assert (targets[0].mean() > 3 * targets[1].mean()) & (targets[1].mean() < 0)
+    for other in returns:
+        np.testing.assert_array_equal(other, returns[0])  # scored alike
+    assert near.population.gamma == far.population.gamma == 0.98
+    assert not torch.equal(targets[1], targets[2])
+
+
+def test_gaussians_begin_as_wide_as_told():
+    networked = Networked.of(EnvTask(id="pareto/Building3-v0"), PPOConfig(std=0.25, hidden=(4,)))
+    views = networked.networks.views(first_policies(networked, 2, 0).parameters)
+    torch.testing.assert_close(views["log_std"].exp(), torch.full((2, 15), 0.25))
+
+
+def test_settings_that_came_later_leave_stored_configs_alone():
+    assert not {"gamma", "std"} & PPOConfig().model_dump(mode="json").keys()
+    told = PPOConfig(gamma=0.995, std=0.5).model_dump(mode="json")
+    assert (told["gamma"], told["std"]) == (0.995, 0.5)
 
 
 def test_steps_are_counted_truly():
