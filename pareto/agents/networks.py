@@ -161,34 +161,33 @@ class StackedMLP(Networks):
 
     def both(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs and values at the price of one pass through twice as many matrices."""
-        x = self._pairs(views, observations)[-1].unflatten(0, (len(observations), 2))
-        return _last(views, "actor", x[:, 0]), _last(views, "critic", x[:, 1])
+        actors, critics = self._layers(views, observations)[-1].chunk(2)
+        return _last(views, "actor", actors), _last(views, "critic", critics)
 
     def vjp(self, views: Mapping[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor, Pullback]:
         """The same by hand: a third of autograd's time, since nothing is recorded and every gradient is written once."""
         p = len(observations)
         with torch.no_grad():
-            layers = self._pairs(views, observations)
-            last = layers[-1].unflatten(0, (p, 2))
-            outputs, values = _last(views, "actor", last[:, 0]), _last(views, "critic", last[:, 1])
+            layers = self._layers(views, observations)
+            last = dict(zip(("actor", "critic"), layers[-1].chunk(2)))
+            outputs, values = (_last(views, name, x) for name, x in last.items())
 
         @torch.no_grad()
         def pull(by_outputs: Tensor, by_values: Tensor) -> Tensor:
             gradient = torch.zeros(p, self.size)
             found = self.views(gradient)
-            by_last = torch.empty_like(last)
-            for i, (name, by) in enumerate((("actor", by_outputs), ("critic", by_values))):
+            by = torch.empty_like(layers[-1])
+            for (name, x), own, part in zip(last.items(), (by_outputs, by_values), by.chunk(2)):
                 # [A, B] @ [B, h] and not [h, B] @ [B, A]: products with few columns are slow
-                found[f"{name}.weight"].copy_((by.transpose(1, 2) @ last[:, i]).transpose(1, 2))
-                torch.sum(by, dim=1, out=found[f"{name}.bias"])
-                by_last[:, i] = by @ views[f"{name}.weight"].transpose(1, 2)
-            by = by_last.flatten(0, 1)
+                found[f"{name}.weight"].copy_((own.transpose(1, 2) @ x).transpose(1, 2))
+                torch.sum(own, dim=1, out=found[f"{name}.bias"])
+                torch.bmm(own, views[f"{name}.weight"].transpose(1, 2), out=part)
             for i in reversed(range(len(self.hidden))):
                 by = torch.ops.aten.tanh_backward(by, layers[i + 1])
-                found[f"hidden.{i}.weight"].copy_((layers[i].transpose(1, 2) @ by).unflatten(0, (p, 2)))
-                found[f"hidden.{i}.bias"].copy_(by.sum(dim=1).unflatten(0, (p, 2)))
+                for name, part in (("weight", layers[i].transpose(1, 2) @ by), ("bias", by.sum(dim=1))):
+                    found[f"hidden.{i}.{name}"].copy_(part.unflatten(0, (2, p)).transpose(0, 1))
                 if i:
-                    by = by @ views[f"hidden.{i}.weight"].flatten(0, 1).transpose(1, 2)
+                    by = by @ _both(views[f"hidden.{i}.weight"]).transpose(1, 2)
             return gradient
 
         return outputs, values, pull
@@ -201,13 +200,12 @@ class StackedMLP(Networks):
             )
         return x
 
-    def _pairs(self, views: Mapping[str, Tensor], observations: Tensor) -> list[Tensor]:
-        """Inputs and hidden layers [2P, B, h] of actors and critics in alternation."""
-        p, b, d = observations.shape
-        layers = [observations[:, None].expand(p, 2, b, d).reshape(2 * p, b, d)]
+    def _layers(self, views: Mapping[str, Tensor], observations: Tensor) -> list[Tensor]:
+        """Inputs and hidden layers [2P, B, h], the actors' first."""
+        layers = [observations.repeat(2, 1, 1)]
         for i in range(len(self.hidden)):
-            weight, bias = views[f"hidden.{i}.weight"], views[f"hidden.{i}.bias"]
-            layers.append(_tanh_layer(layers[-1], weight.flatten(0, 1), bias.flatten(0, 1)[:, None]))
+            weight, bias = _both(views[f"hidden.{i}.weight"]), _both(views[f"hidden.{i}.bias"])
+            layers.append(_tanh_layer(layers[-1], weight, bias[:, None]))
         return layers
 
     def store(
@@ -227,6 +225,11 @@ class StackedMLP(Networks):
         layers.append((views["actor.weight"], views["actor.bias"]))
         actor = MLPActor(layers, offset, scale, actions, views.get("log_std"))
         actor.save(folder, facts)
+
+
+def _both(view: Tensor) -> Tensor:
+    """[2P, ...] of [P, 2, ...], the actors' first."""
+    return view.transpose(0, 1).flatten(0, 1)
 
 
 _MINUS_ONE = torch.tensor(-1.0)
