@@ -23,6 +23,8 @@ from pareto.models.actors import agent_facts, load_actor
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.policy_set import PolicySet
 from pareto.pricing import fit_price
+from pareto.state.checkpoint import Checkpoints
+from pareto.state.random_state import capture_random_state, restore_random_state
 
 COMPARED = 32
 """Weights at which the network is compared with the archive, about: the finest lattice with no more."""
@@ -98,15 +100,7 @@ class Distilled(Config):
         ]
         if not policies:
             raise ArtifactError(f"the teacher's job {cell.needs['teacher']} left no policies")
-        draw = rng.generator("distilled", cell.seed)
-        teachers = Teachers.measured(task, policies, self._seeds("values", cell.seed), self.max_episode_steps)
-        student = Student(task, teachers, self.hidden, cell.seed)
-        steps = teachers.steps
-        for turn in range(self.rounds + 1):
-            student.learn(self.epochs, self.batch, self.lr)
-            context.progress(turn + 1, self.rounds + 1, {"env_steps": steps, "states": len(student)})
-            if turn < self.rounds:
-                steps += student.visit(self._seeds(f"round {turn}", cell.seed), self.max_episode_steps, draw)
+        student, steps = self._taught(policies, cell.seed, task, context)
         network, spent = student.stored(), 0
         at = simplex.das_dennis(len(task.objectives), simplex.divisions_for(len(task.objectives), COMPARED))
         seeds = self._seeds("loss", cell.seed)
@@ -132,6 +126,37 @@ class Distilled(Config):
             extra = {"distilled": told}
             made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, dict(named), extra=extra))
         return Fitted(tuple(made), Cost(env_steps=steps, selection_env_steps=spent))
+
+    def _taught(
+        self, policies: Sequence[Any], seed: int, task: Any, context: FitContext
+    ) -> tuple[Student, int]:
+        """The network after all rounds, and the environment steps they took; a checkpoint is one round."""
+        draw = rng.generator("distilled", seed)
+        checkpoints = Checkpoints(context.scratch)
+        latest = checkpoints.latest()
+        if latest is None:
+            teachers = Teachers.measured(task, policies, self._seeds("values", seed), self.max_episode_steps)
+            student, turn, steps = Student(task, teachers, self.hidden, seed), 0, teachers.steps
+        else:
+            turn, tensors, facts = latest
+            known = {k.removeprefix("teachers."): v for k, v in tensors.items() if k.startswith("teachers.")}
+            teachers, steps = Teachers.found(policies, known), facts["steps"]
+            student = Student(task, teachers, self.hidden, seed)
+            student.load(tensors, facts["student"])
+            restore_random_state(tensors, facts["visits"], {"visits": draw})
+        context.progress(turn, self.rounds + 1, {"env_steps": steps, "states": len(student)})
+        while turn <= self.rounds:
+            student.learn(self.epochs, self.batch, self.lr)
+            if turn < self.rounds:
+                seeds = self._seeds(f"round {turn}", seed)
+                steps += student.visit(seeds, self.max_episode_steps, draw)
+            turn += 1
+            context.progress(turn, self.rounds + 1, {"env_steps": steps, "states": len(student)})
+            own, told = student.state()
+            tensors, visits = capture_random_state({"visits": draw})
+            tensors |= {**own, **{f"teachers.{k}": v for k, v in teachers.state().items()}}
+            checkpoints.save(turn, tensors, {"steps": steps, "student": told, "visits": visits})
+        return student, steps
 
     def _seeds(self, purpose: str, seed: int) -> list[int]:
         return [rng.derive_seed("distilled", purpose, seed, i) for i in range(self.episodes)]

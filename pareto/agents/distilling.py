@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from pareto import rng
 from pareto.models.actors import Actor
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.models.actors.mlp import MLPActor
+from pareto.state.random_state import capture_random_state, restore_random_state
 from pareto.tasks.env.episodes import play
 
 
@@ -45,6 +46,21 @@ class Teachers:
             states.append(seen)
             steps += played.steps
         return cls(actors, np.array(values), states, steps)
+
+    def state(self) -> dict[str, Tensor]:
+        """What playing them found, for `found`."""
+        return {
+            "values": torch.from_numpy(self.values),
+            "states": torch.from_numpy(np.concatenate(list(self.states))),
+            "sizes": torch.tensor([len(seen) for seen in self.states]),
+            "steps": torch.tensor(self.steps),
+        }
+
+    @classmethod
+    def found(cls, actors: Sequence[Any], tensors: Mapping[str, Tensor]) -> Teachers:
+        """The same actors with what playing them had found."""
+        states = np.split(tensors["states"].numpy(), tensors["sizes"].numpy().cumsum()[:-1])
+        return cls(actors, tensors["values"].numpy(), states, int(tensors["steps"]))
 
     def best(self, weights: np.ndarray) -> np.ndarray:
         """[n] which policy has the largest w.G, for weights [n, m]."""
@@ -114,6 +130,22 @@ class Student:
             self._add(seen, self._weights_for(k, len(seen), near=weights), k)
             steps += played.steps
         return steps
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """(tensors, facts) that `load` takes back."""
+        tensors, facts = capture_random_state({"torch": self._draw, "numpy": self._numbers})
+        tensors |= {f"network.{name}": value for name, value in self._net.state_dict().items()}
+        told = {"states": self._states, "weights": self._weights, "follows": self._follows}
+        return {**tensors, **{name: torch.from_numpy(rows) for name, rows in told.items()}}, facts
+
+    def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Go on from a `state` of a student of the same teachers."""
+        restore_random_state(tensors, facts, {"torch": self._draw, "numpy": self._numbers})
+        names = [name for name in tensors if name.startswith("network.")]
+        self._net.load_state_dict({name.removeprefix("network."): tensors[name] for name in names})
+        self._states, self._weights, self._follows = (
+            tensors[name].numpy() for name in ("states", "weights", "follows")
+        )
 
     def stored(self) -> MLPActor:
         """The network as numpy arrays."""

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from pareto import rng
 from pareto.agents.schedule import linear
@@ -19,6 +21,8 @@ from pareto.methods import FITTERS, METHODS
 from pareto.models.actors import agent_facts
 from pareto.models.actors.table import TableActor
 from pareto.policy_set import PolicySet
+from pareto.state.checkpoint import Checkpoints
+from pareto.state.random_state import capture_random_state, restore_random_state
 
 Worths = dict[tuple[Key, int], tuple[np.ndarray | None, float]]
 """(state, action) -> the set that followed when its hypervolume was worked out, and that hypervolume."""
@@ -33,8 +37,7 @@ class ParetoQ(Config):
     Every state and action keeps a mean reward and the undominated value vectors of what follows; actions are chosen
     epsilon-greedily by the hypervolume of their sets. At the end the sets are worked out from all that was seen, and every
     vector of the first state becomes a policy. Weights of the study play no part. An environment with chance in it, or with
-    several first states, is refused: a set of vectors per state cannot follow several futures. A job that is killed
-    starts over; it takes seconds.
+    several first states, is refused: a set of vectors per state cannot follow several futures.
 
     Args:
         total_steps: environment steps of a job.
@@ -42,6 +45,7 @@ class ParetoQ(Config):
         epsilon: share of random actions at the start; it falls linearly to `epsilon_end`.
         epsilon_end: see above. 0.1 is from memory, as is the linear fall.
         ref_point: [m] of the hypervolumes, larger is better; None takes the environment's own.
+        checkpoint_every: steps of every copy between checkpoints.
     """
 
     name: Literal["pareto_q"] = "pareto_q"
@@ -50,6 +54,7 @@ class ParetoQ(Config):
     epsilon: float = Field(default=1.0, ge=0, le=1)
     epsilon_end: float = Field(default=0.1, ge=0, le=1)
     ref_point: tuple[float, ...] | None = None
+    checkpoint_every: int = Field(default=5_000, ge=1)
 
     def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
         """One job per seed."""
@@ -92,11 +97,16 @@ class ParetoQ(Config):
         """Fill the table; returns the first state and the environment steps taken."""
         draw = rng.generator("pareto_q", seed)
         rounds = max(1, self.total_steps // self.copies)
+        checkpoints = Checkpoints(context.scratch)
+        latest, begin = checkpoints.latest(), 0
         with task.open(self.copies) as envs:
             seen = envs.reset([rng.derive_seed("training", seed, i) for i in range(self.copies)])
             start = _key(sets, seen[0])
-            worths: Worths = {}
-            for t in range(rounds):
+            worths: Worths = {}  # each follows from the sets, so that no checkpoint holds them
+            if latest is not None:
+                begin, seen = latest[0], _resume(sets, envs, draw, *latest, seed)
+            context.progress(begin, rounds, {"env_steps": begin * self.copies})
+            for t in range(begin, rounds):
                 epsilon = linear(self.epsilon, self.epsilon_end, t / rounds)
                 states = [_key(sets, row) for row in seen]
                 chosen = np.array([self._choose(sets, s, ref_point, epsilon, draw, worths) for s in states])
@@ -115,6 +125,11 @@ class ParetoQ(Config):
                     context.progress(
                         t + 1, rounds, {"env_steps": (t + 1) * self.copies, "vectors": len(front)}
                     )
+                if (t + 1) % self.checkpoint_every == 0 and t + 1 < rounds:
+                    tensors, facts = _state(sets, envs, draw)
+                    checkpoints.save(t + 1, tensors, facts)
+                    if envs.state_dict() is None:  # these start new episodes here, with or without a kill
+                        seen = _begin(envs, seed, t + 1)
         return start, rounds * self.copies
 
     def _choose(
@@ -157,6 +172,36 @@ class ParetoQ(Config):
             options: seed, out, gamma, ref_point, ...
         """
         return FITTERS.get("env")(self, env_fn, **options)
+
+
+def _begin(envs: Any, seed: int, done: int) -> np.ndarray:
+    """New episodes after so many steps of every copy."""
+    return envs.reset([rng.derive_seed("training", seed, done, i) for i in range(envs.copies)])
+
+
+def _state(sets: ValueSets, envs: Any, draw: np.random.Generator) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors, facts) of a checkpoint."""
+    stopped = envs.state_dict() or {}
+    tensors, facts = capture_random_state({"draw": draw})
+    tensors |= {f"sets.{k}": v for k, v in sets.state().items()}
+    tensors |= {f"env.{k}": torch.from_numpy(v) for k, v in stopped.items()}
+    return tensors, {"random": facts}
+
+
+def _resume(
+    sets: ValueSets,
+    envs: Any,
+    draw: np.random.Generator,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    seed: int,
+) -> np.ndarray:
+    """Put back a checkpoint; returns what the copies show there."""
+    restore_random_state(tensors, facts["random"], {"draw": draw})
+    sets.load({k.removeprefix("sets."): v for k, v in tensors.items() if k.startswith("sets.")})
+    stopped = {k.removeprefix("env."): v.numpy() for k, v in tensors.items() if k.startswith("env.")}
+    return envs.load_state_dict(stopped) if stopped else _begin(envs, seed, step)
 
 
 def _key(sets: ValueSets, observation: np.ndarray) -> Key:

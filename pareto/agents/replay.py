@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,3 +63,18 @@ class Replay:
         at = torch.randint(len(self), (n,), generator=draw)
         held = (self.observations, self._actions, self._rewards, self._after, self._over)
         return tuple(part[at] for part in held)  # type: ignore[return-value]  # five of them
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that `load` takes back; rows that hold nothing yet are left out."""
+        held = {name: part[: len(self)].clone() for name, part in self._parts().items()}
+        return {**held, "count": torch.tensor(self._count)}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        self._count = int(tensors["count"])
+        for name, part in self._parts().items():
+            part[: len(self)] = tensors[name]
+
+    def _parts(self) -> dict[str, Tensor]:
+        held = (self.observations, self._actions, self._rewards, self._after, self._over)
+        return dict(zip(("observations", "actions", "rewards", "after", "over"), held))

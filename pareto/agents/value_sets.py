@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Key = bytes
 """A state: the bytes of its encoded observation."""
@@ -96,6 +99,39 @@ class ValueSets:
             chosen[state], value = best.action, best.after
             state = self.after[state, best.action]
         return chosen
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that `load` takes back, of one state at least."""
+        number = {key: i for i, key in enumerate(self.observations)}
+        ways = list(self.rewards)
+        sets = [self.sets.get(key) for key in number]
+        found = {
+            "observations": np.stack(list(self.observations.values())),
+            "states": np.array([number[state] for state, _ in ways], dtype=np.int64),
+            "actions": np.array([action for _, action in ways], dtype=np.int64),
+            "means": np.array([self.rewards[way][0] for way in ways]).reshape(len(ways), self.m),
+            "counts": np.array([self.rewards[way][1] for way in ways], dtype=np.int64),
+            "after": np.array([-1 if (key := self.after[way]) is None else number[key] for way in ways]),
+            "sizes": np.array([-1 if rows is None else len(rows) for rows in sets], dtype=np.int64),
+            "sets": np.concatenate([np.zeros((0, self.m)), *(rows for rows in sets if rows is not None)]),
+        }
+        return {name: torch.from_numpy(rows) for name, rows in found.items()}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        held = {name: tensor.numpy() for name, tensor in tensors.items()}
+        self.observations = {row.tobytes(): row for row in held["observations"]}
+        keys = list(self.observations)
+        for state, action, mean, n, after in zip(
+            *(held[name] for name in ("states", "actions", "means", "counts", "after"))
+        ):
+            way = keys[state], int(action)
+            self.rewards[way] = mean, int(n)
+            self.after[way] = None if after < 0 else keys[after]
+        ends = np.maximum(held["sizes"], 0).cumsum()
+        for key, size, end in zip(keys, held["sizes"], ends):
+            if size >= 0:
+                self.sets[key] = held["sets"][end - size : end]
 
     def _after(self, state: Key, action: int) -> np.ndarray:
         following = self.after[state, action]

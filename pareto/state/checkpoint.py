@@ -36,7 +36,7 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Write the checkpoint of a step, then delete older ones beyond `keep`.
+        """Write the checkpoint of a step, then delete older ones beyond `keep`, and broken ones ahead of it.
 
         Args:
             step: >= 0, finished steps.
@@ -53,7 +53,10 @@ class Checkpoints:
             atomic.write_bytes(staging / "tensors.safetensors", save(own))
             atomic.write_json(staging / "facts.json", dict(facts))
             manifest.write(staging)
-        for old in self.steps()[: -self.keep]:
+        # broken ones ahead of it were passed over when the run resumed; they must not push whole ones out
+        broken = [other for other in self.steps() if other > step and manifest.verify(self._path(other))]
+        whole = [other for other in self.steps() if other not in broken]
+        for old in [*broken, *whole[: -self.keep]]:
             shutil.rmtree(self._path(old), ignore_errors=True)
 
     def latest(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:

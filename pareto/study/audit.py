@@ -14,7 +14,7 @@ from pareto.study.finish import FRONT_SHA256
 from pareto.study.front_json import cost_block
 from pareto.study.layout import RunFolder
 from pareto.study.rows import Row
-from pareto.study.seal import is_broken
+from pareto.study.seal import SEAL, is_broken
 from pareto.study.store import Store
 
 
@@ -36,7 +36,7 @@ def store_problems(folder: Path, front: Mapping[str, Any] | None) -> list[str]:
         with Store(run.store) as store:
             planned, kept = store.rows(), store.rows(planned=False)
             digest = store.get(FRONT_SHA256)
-            broken = is_broken(store)
+            broken = is_broken(store) or (digest is not None and store.get(SEAL, missing=digest) == digest)
     except ParetoError as error:
         return [str(error)]
     problems = [f"{run.store} does not hold what it held when the sweep ended"] if broken else []

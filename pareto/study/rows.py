@@ -51,13 +51,28 @@ class Row:
     foreign: bool = False
 
 
+def parsed(text: Any, what: str, store: Path) -> Any:
+    """What one value of the store says.
+
+    Raises:
+        ArtifactError: it is not what was written.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ArtifactError(f"{store}: {what} is not readable as JSON: {error}") from None
+
+
 def read_cell(row: Mapping[str, Any], store: Path) -> Cell:
     """The cell of a row of the table.
 
     Raises:
-        ArtifactError: it does not have the id it is stored under.
+        ArtifactError: it does not have the id it is stored under, or is no cell at all.
     """
-    cell = Cell.from_json(json.loads(row["cell"]))
+    try:
+        cell = Cell.from_json(parsed(row["cell"], f"cell {row['id']}", store))
+    except TypeError as error:
+        raise ArtifactError(f"{store}: cell {row['id']} was changed: {error}") from None
     if cell.id != row["id"]:
         raise ArtifactError(f"{store}: cell {row['id']} was changed: what it is to do has the id {cell.id}")
     return cell
@@ -69,21 +84,26 @@ def read_row(row: Mapping[str, Any], store: Path) -> Row:
     Raises:
         ArtifactError: the cell or its result does not have the digest that stands beside it.
     """
-    result = None if row["result"] is None else json.loads(row["result"])
+    name = f"cell {row['id']}"
+    result = row["result"] and parsed(row["result"], f"the result of {name}", store)
     if result is not None and digest(result) != row["result_sha256"]:
-        raise ArtifactError(f"{store}: the result of cell {row['id']} does not have its stated sha256")
-    open_tokens = (row["spent_tokens"] or 0) + (row["carried_tokens"] or 0)
-    open_steps = (row["spent_steps"] or 0) + (row["carried_steps"] or 0)
+        raise ArtifactError(f"{store}: the result of {name} does not have its stated sha256")
+    failure = row["failure"] and parsed(row["failure"], f"the failure of {name}", store)
     failed = row["status"] == "failed"
-    return Row(
-        cell=read_cell(row, store),
-        status=row["status"],
-        attempts=row["attempts"],
-        failure=None if row["failure"] is None else json.loads(row["failure"]),
-        result=result,
-        wasted_tokens=row["wasted_tokens"] + (open_tokens if failed else 0),
-        wasted_steps=row["wasted_steps"] + (open_steps if failed else 0),
-        lost_s=row["lost_s"],
-        heartbeat=row["heartbeat"],
-        foreign=row["position"] is not None and row["position"] < 0,
-    )
+    try:
+        open_tokens = (row["spent_tokens"] or 0) + (row["carried_tokens"] or 0)
+        open_steps = (row["spent_steps"] or 0) + (row["carried_steps"] or 0)
+        return Row(
+            cell=read_cell(row, store),
+            status=row["status"],
+            attempts=row["attempts"],
+            failure=failure,
+            result=result,
+            wasted_tokens=row["wasted_tokens"] + (open_tokens if failed else 0),
+            wasted_steps=row["wasted_steps"] + (open_steps if failed else 0),
+            lost_s=row["lost_s"],
+            heartbeat=row["heartbeat"],
+            foreign=row["position"] is not None and row["position"] < 0,
+        )
+    except TypeError as error:
+        raise ArtifactError(f"{store}: {name} was changed: {error}") from None

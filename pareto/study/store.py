@@ -20,7 +20,7 @@ from pareto.cells import Cell, canonical_json, digest
 from pareto.errors import ArtifactError
 from pareto.study import sql
 from pareto.study.database import Database
-from pareto.study.rows import Claim, Row, read_cell, read_row
+from pareto.study.rows import Claim, Row, parsed, read_cell, read_row
 
 
 class Store:
@@ -244,11 +244,11 @@ class Store:
                 failed.setdefault(row.cell.id, cause)
         return {cell: cause for cell, cause in failed.items() if cell != cause}
 
-    def get(self, key: str) -> Any:
-        """A fact about the study, or None."""
+    def get(self, key: str, missing: Any = None) -> Any:
+        """A fact about the study, or what is given for a missing one."""
         with self._db.guard():
             found = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return None if found is None else json.loads(found["value"])
+        return missing if found is None else parsed(found["value"], f"fact {key}", self.path)
 
     def set(self, key: str, value: Any) -> None:
         """Note a fact about the study."""

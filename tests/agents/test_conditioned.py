@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pareto.agents.conditioning import ConditionedTask, WithWeights
-from pareto.agents.envelope import envelope_targets
+from pareto.agents.envelope_learning import envelope_targets
 from pareto.agents.value_network import ValueNetwork
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.models.actors.mlp import MLPActor

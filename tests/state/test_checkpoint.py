@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pareto.errors import ArtifactError, MachineError
@@ -105,3 +106,42 @@ def test_same_state_same_bytes(tmp_path: Path) -> None:
         )
     files = [sorted((tmp_path / name).rglob("*.safetensors"))[0].read_bytes() for name in ("a", "b")]
     assert files[0] == files[1]
+
+
+def test_retention_never_deletes_the_last_whole_one(tmp_path: Path) -> None:
+    """Steps 20 and 30 were damaged, so the run goes on from 10 and saves 15 in front of them."""
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (10, 20, 30):
+        checkpoints.keep = 3
+        checkpoints.save(step, {"x": torch.full((4,), float(step))}, {})
+    for step in (20, 30):
+        path = tmp_path / f"step-{step:012d}" / "tensors.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+    checkpoints.keep = 2
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[0] == 10
+    checkpoints.save(15, {"x": torch.full((4,), 15.0)}, {})
+    found = checkpoints.latest()
+    assert found is not None
+    assert found[0] == 15
+    assert checkpoints.steps() == [10, 15]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_whatever_is_damaged_the_newest_whole_one_survives_the_next_save(tmp_path: Path, keep: int) -> None:
+    draw = np.random.default_rng(keep)
+    checkpoints = Checkpoints(tmp_path, keep)
+    step = 0
+    for _ in range(25):
+        found = checkpoints.latest()
+        step = found[0] if found else 0
+        step += int(draw.integers(1, 5))
+        checkpoints.save(step, {"x": torch.full((2,), float(step))}, {"step": step})
+        latest = checkpoints.latest()
+        assert latest is not None
+        assert (latest[0], latest[2]["step"]) == (step, step)
+        for other in checkpoints.steps():
+            if draw.random() < 0.4:
+                path = tmp_path / f"step-{other:012d}" / "facts.json"
+                path.write_bytes(path.read_bytes() + b" ")

@@ -85,3 +85,29 @@ def test_a_store_that_is_gone_is_told(run: Path, capsys: pytest.CaptureFixture[s
     (run / "sweep.db").unlink()
     assert main(["verify", str(run)]) == 2
     assert "sweep.db is missing, though a sweep made the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE cells SET cell = substr(cell, 2) WHERE position = 1",
+        "UPDATE cells SET cell = '[1]' WHERE position = 1",
+        "UPDATE cells SET cell = replace(cell, 'seed', 'seef') WHERE position = 1",
+        "UPDATE cells SET result = substr(result, 1, 40) WHERE position = 1",
+        "UPDATE cells SET result = '[]' WHERE position = 1",
+        "UPDATE cells SET result = x'ff00' WHERE position = 1",
+        "UPDATE cells SET failure = '{' WHERE position = 1",
+        "UPDATE cells SET attempts = 'three', lost_s = 'long', wasted_tokens = x'00' WHERE position = 1",
+        "UPDATE cells SET status = 'dome' WHERE position = 1",
+        "UPDATE facts SET value = '{' WHERE key = 'seal'",
+        "UPDATE facts SET value = '{' WHERE key = 'front_sha256'",
+        "UPDATE facts SET key = 'seaL' WHERE key = 'seal'",
+    ],
+)
+def test_nonsense_is_told_in_words(
+    study: Any, run: Path, statement: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(run / "sweep.db")) as db, db:
+        assert db.execute(statement).rowcount == 1
+    assert main(["verify", str(run)]) == 2
+    assert "sweep.db" in capsys.readouterr().err
