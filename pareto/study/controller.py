@@ -21,6 +21,8 @@ from pareto.study.store import Store
 
 LEASE_S = 60.0
 HEARTBEAT_S = 1.0
+NOTE_S = 0.2
+"""What a cell has cost is noted so often while it reports: a kill of the controller leaves no more than this uncounted."""
 SETTLE_EVERY_S = 0.5
 """Cells that end within this time after others were committed wait for each other, so that many small ones share a flush."""
 GRACE_S = 5.0
@@ -192,7 +194,7 @@ class Controller:
         if event.kind == "progress":
             running.figures = event.data["figures"]
             self._notify(Notice("progress", running.cell, event.data))
-            self._tell(running, HEARTBEAT_S)
+            self._tell(running, NOTE_S)
             if self._stop():
                 self._open().ask_to_stop()
             return
