@@ -9,11 +9,14 @@ episodes. Writes agents.json and agents.md; nothing there is edited by hand.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from pareto import rng
 from pareto.front import (
@@ -29,6 +32,7 @@ from pareto.policy_set import PolicySet, load
 from pareto.state import atomic
 from pareto.study.config import load_study
 from pareto.tasks.env.episodes import play
+from pareto.tasks.env.facts import fastest
 
 
 def floors(task: Any) -> dict[str, np.ndarray]:
@@ -98,6 +102,16 @@ def reached(run: PolicySet, policy_id: str) -> int | None:
     return int(next(steps for steps, figure in known if figure >= known[-1][1] * (1 - 1e-6)))
 
 
+def account(task: Any) -> str | None:
+    """What the environment's own description says of its exact front."""
+    source = fastest(task.id)
+    if not isinstance(source, str) or source not in gym.registry:
+        return None
+    told = inspect.getdoc(load_env_creator(gym.spec(source).entry_point)) or ""
+    found = [paragraph for paragraph in told.split("\n\n") if "`pareto_front`" in paragraph]
+    return " ".join(found[0].split()) if found else None
+
+
 def study(folder: str) -> dict[str, Any]:
     """All figures of one run folder."""
     run = load(folder)
@@ -129,6 +143,8 @@ def study(folder: str) -> dict[str, Any]:
         "mean_with_mixtures": float(np.mean([row["with_mixtures"] for row in rows])),
         "interquartile_mean_ci95": None if middle is None else [middle.low, middle.high],
         "exact_hypervolume": exact.get("hypervolume"),
+        "exact_front": [list(point) for point in exact.get("front", [])],
+        "account": account(task),
         "floors": learned_nothing,
         "steps_per_seed": {
             "training": cost["env_steps"] / n,
@@ -170,6 +186,11 @@ def page(studies: list[dict[str, Any]]) -> str:
             "",
             f"Exact, by dynamic programming over deterministic policies: {first['exact_hypervolume']:.3f}.",
         ]
+        points = [f"({', '.join(f'{x:.4g}' for x in point)})" for point in first["exact_front"]]
+        if len(points) <= 12:
+            lines[-1] += f" Its points: {', '.join(points)}."
+        if first["account"]:
+            lines += ["", first["account"]]
     lines += ["", "Steps after which a seed's own estimate of its hypervolume rose no more:", ""]
     for s in studies:
         after = [f"{r['seed']}: {r['reached_after_steps']:,}" for r in s["seeds"] if r["reached_after_steps"]]
