@@ -109,7 +109,9 @@ def test_the_same_seed_gives_the_same_policies(tmp_path):
 @pytest.mark.slow
 def test_hard_budgets_find_points_that_no_weighted_sum_finds():
     """Concave map, the two ends known after the first stage; budgets add at least one treasure between them."""
-    config = load_study("configs/dst_concave_cmorl.yaml", ["method.total_steps=200000"])
+    config = load_study(
+        "configs/dst_concave_cmorl.yaml", ["method.total_steps=300000", "method.initial_steps=200000"]
+    )
     weights = np.array([config.task.objectives.vector(w) for w in config.weights.list])
     from pareto.agents.learning import Networked
 
