@@ -174,17 +174,17 @@ def page(studies: list[dict[str, Any]]) -> str:
     for s in studies:
         rows, steps = s["seeds"], s["steps_per_seed"]
         optimistic = [row["chosen_by"] for row in rows]
-        each = " ".join(f"{row['hypervolume']:.1f}" for row in rows)
-        shown = f"{np.mean(optimistic):.2f}" if all(o is not None for o in optimistic) else "-"
+        each = " ".join(f"{row['hypervolume']:.5g}" for row in rows)
+        shown = f"{np.mean(optimistic):.6g}" if all(o is not None for o in optimistic) else "-"
         lines.append(
-            f"| {s['study']} | **{s['mean']:.2f}** | {each} "
-            f"| {s['mean_with_mixtures']:.2f} | {shown} | {min(r['policies'] for r in rows)}-{max(r['policies'] for r in rows)} "
+            f"| {s['study']} | **{s['mean']:.6g}** | {each} "
+            f"| {s['mean_with_mixtures']:.6g} | {shown} | {min(r['policies'] for r in rows)}-{max(r['policies'] for r in rows)} "
             f"| {steps['training'] + steps['selection']:,.0f} | {steps['scoring']:,.0f} | {s['wall_s_per_seed']:.0f} |"
         )
     if first["exact_hypervolume"] is not None:
         lines += [
             "",
-            f"Exact, by dynamic programming over deterministic policies: {first['exact_hypervolume']:.3f}.",
+            f"Exact, by dynamic programming over deterministic policies: {first['exact_hypervolume']:.7g}.",
         ]
         points = [f"({', '.join(f'{x:.4g}' for x in point)})" for point in first["exact_front"]]
         if len(points) <= 12:
