@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,14 +47,30 @@ def test_every_item_is_taken_or_refused(fuzz: Fuzz, items: int, tmp_path: Path) 
     assert f"## {fuzz.name}" in (tmp_path / "out" / "fuzz.md").read_text()
 
 
-def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
-    (tmp_path / "again").mkdir()
-    for number in range(12):
-        one = fuzz_rows.files(3, number, 50, tmp_path)
-        other = fuzz_rows.files(3, number, 50, tmp_path / "again")
-        assert one.name == other.name
-        if not one.name.endswith(".gz"):  # which holds the time it was made
-            assert one.read_bytes() == other.read_bytes()
+def test_the_same_seed_gives_the_same_files_in_any_process(tmp_path: Path) -> None:
+    code = f"""
+import hashlib, sys
+from pathlib import Path
+from tests.soak import fuzz_configs, fuzz_rows
+rows = [fuzz_rows.files(3, number, 50, Path({str(tmp_path)!r})) for number in range(12)]
+# a zipped file holds the time it was made
+said = [path.name if path.suffix == ".gz" else hashlib.sha256(path.read_bytes()).hexdigest() for path in rows]
+draw = fuzz_configs.Random(3)
+said += [hashlib.sha256(write(draw)).hexdigest() for write in (fuzz_configs.as_tree, fuzz_configs.as_text, fuzz_configs.as_bomb) * 5]
+print(said)
+"""
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1]
+    assert len(runs[0]) > 1000
 
 
 @pytest.mark.slow
