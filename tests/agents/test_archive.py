@@ -97,12 +97,12 @@ def test_only_objectives_that_are_climbed_are_chosen(select):
 
 
 def test_gaps_are_approached_from_both_neighbours_and_halved():
-    """Between (9, 1), (5, 5) and (1, 9): rectangles 16 each, promises 4. Ends: .35 x 8 x 1 = 2.8.
+    """Between (9, 1), (5, 5) and (1, 9): rectangles 16 each, promises 4. Ends: .19 x 8 x 1 = 1.52.
 
     The first gap, the second, either end, then a quarter of the first gap, 1 of 16: at shares 1/4 and 3/4 of the way.
     """
     points, select = [[1, 9], [5, 5], [9, 1]], GapSelection(between=("a", "b"), n=5)
-    choices = select.choose(known(points, gained=(0.35, 0.35)), [0, 1])
+    choices = select.choose(known(points, gained=(0.19, 0.19)), [0, 1])
     assert choices[:4] == [(2, 1, (0, 7.0)), (1, 0, (1, 3.0)), (1, 1, (0, 3.0)), (0, 0, (1, 7.0))]
     assert choices[4:6] == [(2, 0, None), (0, 1, None)]
     assert choices[6:] == [(2, 1, (0, 8.0)), (1, 0, (1, 2.0))]
@@ -117,5 +117,5 @@ def test_a_gap_that_was_tried_in_vain_waits():
 
 
 def test_policies_behind_the_front_of_the_two_objectives_open_no_gap():
-    choices = GapSelection(between=("a", "b"), n=1).choose(known([[1, 9], [4, 4], [5, 5], [9, 1]]), [0, 1])
+    choices = GapSelection(between=("a", "b"), n=2).choose(known([[1, 9], [4, 4], [5, 5], [9, 1]]), [0, 1])
     assert {c.place for c in choices} <= {0, 2, 3}
