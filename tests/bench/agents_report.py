@@ -161,11 +161,12 @@ def page(studies: list[dict[str, Any]]) -> str:
     """The figures as Markdown."""
     first = studies[0]
     names = ", ".join(f"{k} {v:g}" for k, v in first["ref_point"].items())
+    played = " or ".join(dict.fromkeys(str(s["heldout_episodes"]) for s in studies))
     lines = [
         f"# {first['env']}",
         "",
         f"Hypervolume over ({names}), discount {first['gamma']:g}, on held-out episodes that chose nothing "
-        f"({first['heldout_episodes']} per policy). Mixtures draw one of a seed's policies at the start of every episode: a row of "
+        f"({played} per policy). Mixtures draw one of a seed's policies at the start of every episode: a row of "
         'their own, since no single policy does that. "Chosen by" is the same policies by the estimates that chose them.',
         "",
         "| study | mean | seeds | with mixtures | chosen by | policies | steps per seed: training + selection | final scoring | wall s per seed |",
