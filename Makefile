@@ -39,9 +39,13 @@ reports: $(VENV)/.installed
 			$(BIN)/pareto sweep $$config --out runs/$$name || exit 1; done && \
 		$(BIN)/pareto report runs/$$name --publish $$folder || exit 1; done
 
-# Sweeps killed at random instants, until there were 200 kills; fuzzed rows and configs. Goes on where it was stopped.
+# Sweeps killed at random instants, until there were 200 kills; run folders harmed a thousand times; every command that writes
+# on a full disk; ten thousand cells through the store; fuzzed rows and configs. Goes on where it was stopped.
 soak: $(VENV)/.tested
 	$(BIN)/python tests/soak/soak.py
+	$(BIN)/python tests/soak/damage.py
+	$(BIN)/python tests/soak/full_disk.py
+	$(BIN)/python tests/soak/throughput.py
 	$(BIN)/python tests/soak/fuzz_rows.py
 	$(BIN)/python tests/soak/fuzz_configs.py
 
