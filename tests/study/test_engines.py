@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pareto.study.engines import ENGINES
+from pareto.errors import MachineError, UsageError
+from pareto.study.engines import ENGINES, describe
 from pareto.study.run import run_study
 
 FOUND = sorted(
@@ -39,3 +41,24 @@ def test_every_engine_gives_what_this_process_gives(name: str, study: Any, tmp_p
     there = _run(study, name, tmp_path / "there")
     assert there["provenance"]["content_sha256"] == here["provenance"]["content_sha256"]
     assert [p["values"] for p in there["policies"]] == [p["values"] for p in here["policies"]]
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "machine"),
+        (OSError(errno.EROFS, "Read-only file system"), "machine"),
+        (MachineError("the disk is full"), "machine"),
+        (
+            RuntimeError("I/O error: No space left on device (os error 28)"),
+            "machine",
+        ),  # as safetensors says it
+        (RuntimeError("something else (os error 2)"), "attempt"),
+        (OSError(errno.ENOENT, "No such file"), "attempt"),
+        (UsageError("wrong"), "input"),
+    ],
+)
+def test_whose_fault_an_error_is(error: Exception, fault: str) -> None:
+    found = describe(error, "")
+    assert found["fault"] == fault
+    assert str(error) in found["message"]
