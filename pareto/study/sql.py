@@ -29,22 +29,26 @@ END_ATTEMPT = """owner = NULL, lease_until = NULL,
     lost_s = lost_s + MAX(0, COALESCE(heartbeat - started, 0)), started = NULL"""
 """Assignments that end an attempt without a result."""
 
-CLAIM = """
+_FIRST = """SELECT * FROM (
+    SELECT c.id, c.position FROM cells c
+    WHERE c.status = '{status}' AND c.position >= 0 AND {free}
+      AND NOT EXISTS (SELECT 1 FROM needs n JOIN cells d ON d.id = n.need WHERE n.cell = c.id AND d.status <> 'done')
+    ORDER BY c.position LIMIT 1)"""
+_FREE = _FIRST.format(status="pending", free="TRUE")
+_EXPIRED = _FIRST.format(status="running", free="c.lease_until < :now AND c.owner <> :owner")
+
+CLAIM = f"""
 UPDATE cells SET status = 'running', owner = :owner, heartbeat = :now, lease_until = :until, attempts = attempts + 1,
     lost_s = lost_s + MAX(0, COALESCE(heartbeat - started, 0)), started = :now,
     carried_tokens = COALESCE(spent_tokens, carried_tokens), carried_steps = COALESCE(spent_steps, carried_steps),
     spent_tokens = NULL, spent_steps = NULL
-WHERE id = (
-    SELECT c.id FROM cells c
-    WHERE c.position >= 0
-      AND (c.status = 'pending' OR (c.status = 'running' AND c.lease_until < :now AND c.owner <> :owner))
-      AND NOT EXISTS (SELECT 1 FROM needs n JOIN cells d ON d.id = n.need WHERE n.cell = c.id AND d.status <> 'done')
-    ORDER BY c.position LIMIT 1)
+WHERE id = (SELECT id FROM ({_FREE} UNION ALL {_EXPIRED}) ORDER BY position LIMIT 1)
 RETURNING id, cell, role, attempts
 """
 """Take the first free cell of the plan whose needs are all done; a lease that ran out counts as free.
 
-Not the owner's own, though: after a machine slept, its workers are still at it.
+Not the owner's own, though: after a machine slept, its workers are still at it. One status at a time, so that the index
+gives the first of each and no cell that is done is looked at.
 """
 
 REPORT = """

@@ -47,6 +47,7 @@ def measure(cells, ray_cells, scratch):
 def write(out, found):
     out.mkdir(parents=True, exist_ok=True)
     facts = {"platform": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count()}
+    facts["load"] = os.getloadavg()[0]  # of other programs too
     (out / "throughput.json").write_text(json.dumps({**facts, **found}, indent=1) + "\n")
     store, files = found["store"], found["files"]
     lines = [
@@ -55,17 +56,18 @@ def write(out, found):
         "Written by `python tests/soak/throughput.py`; no figure is edited by hand. One process, its heaviest part a local disk "
         f"on which one flush of 100 bytes takes {found['flush_s'] * 1e3:.1f} ms.",
         "",
-        f"{facts['platform']}, Python {facts['python']}, {facts['cores']} cores.",
+        f"{facts['platform']}, Python {facts['python']}, {facts['cores']} cores, load {facts['load']:.0f}.",
         "",
-        "| | cells | planning, s | cells, s | cells per second | target |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| | cells | planning, s | cells, s | CPU of both, s | cells per second | target |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name, row in (
         ("a store alone: planned, claimed, reported, committed one by one, each flushed", store),
         ("a sweep: the same, and the files of each given their places", files),
     ):
         lines.append(
-            f"| {name} | {row['cells']:,} | {row['plan_s']:.2f} | {row['cells_s']:.1f} | {row['cells_per_s']:.0f} | "
+            f"| {name} | {row['cells']:,} | {row['plan_s']:.2f} | {row['cells_s']:.1f} | {row['cpu_s']:.1f} | "
+            f"{row['cells_per_s']:.0f} | "
             f"{TARGET_CELLS_PER_S} |"
         )
     lines += [

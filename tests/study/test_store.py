@@ -13,6 +13,7 @@ import pytest
 
 from pareto.cells import Cell
 from pareto.errors import ArtifactError, MachineError
+from pareto.study import sql
 from pareto.study.store import Store
 
 COST = {
@@ -301,8 +302,12 @@ def test_thousands_of_cells_are_no_burden(tmp_path: Path) -> None:
     with Store(tmp_path / "s.db", create=True) as store:
         blocked = Cell("policy", "method", {"never": True})
         store.plan([(cell, (blocked.id,)) for cell, _ in cells(3000)] + [(blocked, ())])
-        plan = store._db.execute(
-            "EXPLAIN QUERY PLAN SELECT id FROM cells WHERE status = 'pending' ORDER BY position LIMIT 1"
-        ).fetchall()
-        assert any("cells_by_place" in row["detail"] for row in plan)
+        about = {"owner": "me", "now": 0.0, "until": 1.0}
+        plan = [row["detail"] for row in store._db.execute(f"EXPLAIN QUERY PLAN {sql.CLAIM}", about)]
+        # free cells and lapsed ones are each looked up by the index, in its order: nothing is scanned, and only these two sorted
+        assert (
+            sum("SEARCH c USING INDEX cells_by_place (status=? AND position>?)" in line for line in plan) == 2
+        )
+        assert not any(line.startswith("SCAN c") for line in plan)
+        assert sum("USE TEMP B-TREE FOR ORDER BY" in line for line in plan) <= 1
         assert claim(store).id == blocked.id
