@@ -59,8 +59,8 @@ class DiscreteHead(Head):
 
     def logps(self, outputs: Tensor, views: Mapping[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-softmax at the actions; entropy -sum p log p."""
-        logs = outputs - outputs.logsumexp(dim=-1, keepdim=True)  # log_softmax is slow over few columns
-        return logs.gather(-1, actions[..., None])[..., 0], -(logs.exp() * logs).sum(dim=-1)
+        logs = torch.log_softmax(outputs.transpose(-1, -2), dim=-2)  # along rows: slow over few columns
+        return logs.gather(-2, actions[..., None, :])[..., 0, :], -(logs.exp() * logs).sum(dim=-2)
 
 
 @final

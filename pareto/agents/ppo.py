@@ -97,7 +97,7 @@ def surrogate_change(ratio: Tensor, advantages: Tensor) -> Tensor:
 
     Source: Kakade and Langford (2002), conservative policy iteration, with visits of the acting policy.
     """
-    return ((ratio - 1.0)[:, None] @ advantages)[:, 0] / ratio.shape[1]
+    return torch.bmm((ratio - 1.0)[:, None], advantages)[:, 0] / ratio.shape[1]
 
 
 def policy_loss(ratio: Tensor, advantages: Tensor, coefficients: Tensor, batch: Batch, clip: float) -> Tensor:
@@ -111,9 +111,9 @@ def policy_loss(ratio: Tensor, advantages: Tensor, coefficients: Tensor, batch: 
         clip: epsilon.
     """
     c = coefficients[..., None]
-    mean = (batch.mean[:, None] @ c)[..., 0]
-    std = (c.transpose(1, 2) @ batch.covariance @ c)[..., 0].clamp_min(0.0).sqrt()
-    gain = ((advantages @ c)[..., 0] - mean) / (std + 1e-8)
+    mean = torch.bmm(batch.mean[:, None], c)[..., 0]
+    std = torch.bmm(torch.bmm(c.transpose(1, 2), batch.covariance), c)[..., 0].clamp_min(0.0).sqrt()
+    gain = (torch.bmm(advantages, c)[..., 0] - mean) / (std + 1e-8)
     return -torch.minimum(ratio * gain, ratio.clamp(1 - clip, 1 + clip) * gain).mean(dim=1)
 
 
