@@ -93,7 +93,7 @@ def export_agent(
         actor: a network.
         observations: how the environment's are encoded.
         actions: how actions are decoded.
-        out: folder, made when missing.
+        out: a new folder, which appears whole; what stood there is replaced.
         onnx: write policy.onnx too.
         facts: further facts for policy.json.
 
@@ -110,11 +110,11 @@ def export_agent(
     written = {"policy.safetensors": save({k: v.contiguous() for k, v in module.state_dict().items()})}
     if onnx:
         written["policy.onnx"] = _onnx(module, observations.shape)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, content in written.items():
-        atomic.write_bytes(out / name, content)
     told = {"observation": space_to_json(observations.space), "action": space_to_json(actions.space)}
-    atomic.write_text(out / "policy.json", json.dumps({**facts, "spaces": told}, indent=1))
+    with atomic.staged_folder(out) as folder:
+        for name, content in written.items():
+            atomic.write_bytes(folder / name, content)
+        atomic.write_text(folder / "policy.json", json.dumps({**facts, "spaces": told}, indent=1))
     return [*written, "policy.json"]
 
 

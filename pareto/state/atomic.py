@@ -68,6 +68,8 @@ def json_text(value: Any) -> str:
 
 def is_disk_fault(error: BaseException) -> bool:
     """Whether an error says that the disk failed; libraries written in Rust say so in words alone."""
+    if "No usable temporary directory" in str(error):  # Python's words where none can be written to
+        return True
     told = _TOLD.search(str(error))
     number = error.errno if isinstance(error, OSError) and error.errno else int(told[1]) if told else None
     return number in DISK_FAULTS

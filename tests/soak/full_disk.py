@@ -61,7 +61,8 @@ def write(out, found):
         "being full (RLIMIT_FSIZE, so that real writes of every library fail) from one of them on: for good (*stays*), or up to "
         "the next one (*passes*), which tries every place by itself. It must end with exit code 5 and one clear message, or "
         "not need to write at that point (*not met*); what stood there before must be whole; and the same command, with room, "
-        "must then give what it would have given.",
+        "must then give what it would have given. *Points* says how many of the changes were tried; of sweeps of real methods "
+        "only some, because each takes seconds.",
         "",
         f"{facts['platform']}, Python {facts['python']}.",
         "",

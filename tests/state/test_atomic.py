@@ -153,6 +153,7 @@ def test_libraries_that_only_say_that_the_disk_is_full_are_understood(tmp_path: 
     assert (tmp_path / "folder" / "old").read_text() == "whole"
     assert not atomic.is_disk_fault(ValueError("No such device (os error 19)"))
     assert not atomic.is_disk_fault(FileNotFoundError(2, "No such file"))
+    assert atomic.is_disk_fault(FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"))
 
 
 def test_safetensors_without_room_is_such_a_fault(tmp_path: Path) -> None:
