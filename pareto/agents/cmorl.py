@@ -40,7 +40,7 @@ class CMORL(PerSeed):
 
     Args:
         total_steps: true environment steps of training and selection together.
-        initial_steps: of the first stage.
+        initial_steps: of the first stage; where `total_steps` leaves no room for so many, three fifths of that.
         starts: policies per weight vector in the first stage.
         max_episode_steps: time limit in training and selection; a cut-off episode is bootstrapped. None keeps the task's.
         ppo: how policies are improved in the first stage.
@@ -92,6 +92,12 @@ class CMORL(PerSeed):
     archive: int = Field(default=200, ge=1)
     policies: int = Field(default=16, ge=1)
     checkpoint_every: int = Field(default=100, ge=1)
+
+    @property
+    def first_steps(self) -> int:
+        """Environment steps of the first stage."""
+        fits = self.initial_steps <= self.total_steps
+        return self.initial_steps if fits else max(1, 3 * self.total_steps // 5)
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Search with one seed."""

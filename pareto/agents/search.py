@@ -75,7 +75,7 @@ class Search:
         stated = task.facts.ref_point
         self._ref_point = None if stated is None else np.array(stated)
         self.learning = self._first_stage()
-        self.planned = self.learning.iterations(self.config.initial_steps)
+        self.planned = self.learning.iterations(self.config.first_steps)
 
     @property
     def ref_point(self) -> np.ndarray:

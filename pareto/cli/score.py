@@ -42,9 +42,14 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from pareto.cli._columns import columns
+    from pareto.errors import UsageError
     from pareto.state import atomic
     from pareto.study.rescore import rescore
 
+    if args.out and not Path(args.out).parent.is_dir():
+        raise UsageError(
+            f"expected a file in an existing folder for --out; got {args.out}: make {Path(args.out).parent} first"
+        )
     short = {f"task.{args.split}_episodes": args.episodes, "task.generation.prompts": args.prompts}
     settings = [*args.overrides, *(f"{key}={value}" for key, value in short.items() if value is not None)]
     found = rescore(

@@ -106,6 +106,18 @@ def test_the_same_seed_gives_the_same_policies(tmp_path):
     assert shas[0] == shas[1]
 
 
+def test_a_first_stage_that_the_budget_has_no_room_for_is_cut(tmp_path):
+    """1,000 steps asked of a budget of 500: three fifths are 300, in which four iterations of 2 x 32 steps fit."""
+    from pareto.cells import FitContext
+
+    config = study(None, total_steps=500, initial_steps=1000)
+    ends = [{"treasure": 1.0, "time": 0.0}, {"treasure": 0.0, "time": 1.0}]
+    cell = config.method.plan(config.task, ends, (0,))[0]
+    (tmp_path / "a").mkdir()
+    fitted = config.method.train(cell, config.task, FitContext(tmp_path / "a", tmp_path / "b"))
+    assert fitted.cost.env_steps == 4 * 2 * 32
+
+
 @pytest.mark.slow
 def test_hard_budgets_find_points_that_no_weighted_sum_finds():
     """Concave map, the two ends known after the first stage; budgets add at least one treasure between them."""

@@ -105,3 +105,9 @@ def test_a_network_of_ones_own_is_imported_by_name(pareto, tmp_path, monkeypatch
     monkeypatch.setattr(NETWORKS, "_entries", {})
     with pytest.raises(UnknownNameError, match=r"unknown network 'little'.*--import MODULE"):
         load(tmp_path / "run").steer({"treasure": 1.0, "time": 0.0})
+
+
+def test_scores_go_into_a_folder_that_is_there(pareto, tmp_path):
+    code, _, error = pareto("score", tmp_path, "--out", tmp_path / "none" / "scores.json")
+    assert code == 2
+    assert str(tmp_path / "none") in error

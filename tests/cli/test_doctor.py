@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
+import sys
 
 import pareto as package
 from pareto.cli import doctor
@@ -43,3 +45,11 @@ def test_a_data_folder_that_is_not_there(monkeypatch, tmp_path):
     assert next(doctor._data())[2] is True
     monkeypatch.setenv("PARETO_DATA", str(tmp_path / "absent"))
     assert next(doctor._data())[1:] == (f"{tmp_path / 'absent'} is not a folder", False)
+
+
+def test_the_package_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "pareto", "doctor"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "torch" in done.stdout
