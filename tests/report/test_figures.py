@@ -122,7 +122,7 @@ def test_any_name_can_be_drawn(report: Callable[..., Report], name: str) -> None
     from dataclasses import replace
 
     run = report("ordinary").runs[0]
-    renamed = replace(run, objectives=[replace(run.objectives[0], name=name.replace("\x01", "").replace("\x1f", "") or "x"), run.objectives[1]])  # fmt: skip
+    renamed = replace(run, objectives=[replace(run.objectives[0], name="".join(filter(str.isprintable, name)) or "x"), run.objectives[1]])  # fmt: skip
     with canvas.theme():
         root = drawn(figures.front(0, renamed, objectives_of(renamed), 880, 500))
     assert len(canvas.text(name)) <= 30
