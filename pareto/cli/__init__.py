@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away (| head)
         return 0
-    except Exception as error:
+    except Exception as error:  # libraries tell a full disk in their own ways; all else is raised again
         from pareto.state.atomic import is_disk_fault
 
         if is_disk_fault(error) or getattr(error, "errno", None) == errno.ENOMEM:

@@ -102,7 +102,7 @@ def max_min(
     k = rewards.shape[1]
     w, eta, done = np.full(k, 1.0 / k), 1.0, 0
     dual, utilities, kl = _play(rewards, draws, beta, w)
-    for done in range(most_rounds):  # noqa: B007
+    for done in range(most_rounds):  # noqa: B007  # read after the loop
         if w @ utilities - utilities.min() <= tolerance:
             break
         while True:

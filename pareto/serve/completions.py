@@ -120,7 +120,7 @@ async def _served(request: Request, asked: Asked) -> Served:
 async def _replies(
     service: Service, served: Served, asked: Asked, prompts: Sequence[Text], n_top: int, wanted: int | None
 ) -> Replies:
-    if isinstance(served.lane, WholeLane) and asked.logprobs not in (None, False):  # type: ignore[attr-defined]
+    if isinstance(served.lane, WholeLane) and asked.logprobs not in (None, False):  # type: ignore[attr-defined]  # of both kinds of request
         raise Refusal(
             400, f"method {served.lane.method!r} has no log-probabilities of its replies", param="logprobs"
         )

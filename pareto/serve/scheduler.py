@@ -198,7 +198,7 @@ class Scheduler:
             start = time.perf_counter()
             try:
                 ticket.write()
-            except Exception as error:
+            except Exception as error:  # one reply's fault ends that reply, not the server
                 log.exception("a policy of method %s failed", lane.method)
                 ticket.deliver(_told(error))
             self.metrics.step(time.perf_counter() - start, 0)
@@ -225,7 +225,7 @@ class Scheduler:
             row = None if ticket.coefficients is None else torch.from_numpy(ticket.coefficients[None])
             try:
                 decoder = Decoder(lane.model, [ticket.ids], lane.pad, row, lane.prefixes)
-            except Exception as error:
+            except Exception as error:  # one prompt's fault ends its reply, not the server
                 log.exception("a prompt could not be read")
                 ticket.deliver(_told(error))
                 continue

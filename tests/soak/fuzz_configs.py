@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.soak.fuzzing import ROOT, Fuzz, Outcome, command
+from tests.soak.fuzzing import ROOT, Fuzz, Outcome, command, somewhere_in
 
 EACH = 100
 """Configs of a chunk."""
@@ -87,16 +87,7 @@ def as_tree(draw: Random) -> bytes:
     """A study with wrong values, names and shapes, written in YAML's flow style, which is JSON."""
     data = copy.deepcopy(draw.choice(studies())[1])
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
-        place: Any = data
-        while draw.random() < 0.75:
-            inner = [
-                v
-                for v in (place.values() if isinstance(place, dict) else place)
-                if isinstance(v, dict | list) and v
-            ]
-            if not inner:
-                break
-            place = draw.choice(inner)
+        place = somewhere_in(data, draw, deeper=0.75)
         if not place:
             continue
         keys = list(place) if isinstance(place, dict) else list(range(len(place)))
@@ -228,7 +219,7 @@ def chunk(seed: int, number: int, n: int, folder: Path) -> Outcome:
             ] += 1
             if not all(line.isprintable() for line in text.split("\n")) or len(text) > 20_000:
                 found.append(f"item {item}: not one printable message: {text!r:.300}")
-        except Exception as error:
+        except Exception as error:  # what the fuzzer looks for
             import traceback
 
             found.append(

@@ -16,7 +16,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.soak import tables  # the root comes first
-from tests.soak.fuzzing import Fuzz, Outcome, command, run_one
+from tests.soak.fuzzing import Fuzz, Outcome, command, run_one, somewhere_in
 
 ROWS = 1000
 """Rows of a file."""
@@ -108,16 +108,7 @@ EXTRAS = {"weight": (0, 0.5, 2), "margin": (0.1, -3), "user": ("u", 7), "group":
 def spoil(row: dict[str, Any], draw: Random) -> dict[str, Any]:
     """The row with something wrong in it, or beside it, or with nothing changed that matters."""
     for _ in range(draw.randint(1, 3)):
-        place: Any = row
-        while draw.random() < 0.5:  # some way into what is nested
-            inner = [
-                v
-                for v in (place.values() if isinstance(place, dict) else place)
-                if isinstance(v, dict | list) and v
-            ]
-            if not inner:
-                break
-            place = draw.choice(inner)
+        place = somewhere_in(row, draw, deeper=0.5)
         if not place:
             continue
         keys = list(place) if isinstance(place, dict) else list(range(len(place)))

@@ -14,11 +14,24 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tests.soak.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def somewhere_in(tree: Any, draw: Random, *, deeper: float) -> Any:
+    """The tree, or a mapping or list some way into it; the chance of every step further is given."""
+    place = tree
+    while draw.random() < deeper:
+        values = place.values() if isinstance(place, dict) else place
+        inner = [v for v in values if isinstance(v, dict | list) and v]
+        if not inner:
+            break
+        place = draw.choice(inner)
+    return place
 
 
 @dataclass(frozen=True)

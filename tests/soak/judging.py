@@ -146,7 +146,7 @@ def _called(root: Path) -> tuple[int, str]:
     try:
         with redirect_stdout(said), redirect_stderr(said):
             code = main(["verify", str(root)])
-    except Exception as error:
+    except Exception as error:  # what is counted as a traceback
         return 1, f"Traceback: {error!r}"
     return code, said.getvalue()
 

@@ -33,7 +33,7 @@ half a line
     ("path", "point", "kind"),
     [
         ("/", "/", "ext4"),
-        ("/tmp/run", "/", "ext4"),
+        ("/srv/run", "/", "ext4"),
         ("/home", "/home", "nfs4"),
         ("/home/ann/run", "/home", "nfs4"),
         ("/homework/run", "/", "ext4"),
@@ -48,7 +48,7 @@ def test_the_innermost_and_latest_mount_counts(path: str, point: str, kind: str)
 
 
 def test_no_mount_no_answer() -> None:
-    assert mount_of("/tmp", "") is None
+    assert mount_of("/srv", "") is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_network_file_system_is_refused_with_the_way_out(path: str, says: str)
         check_mount(Path(path), MOUNTS)
 
 
-@pytest.mark.parametrize("path", ["/tmp/run", "/home/ann/local/run", "/scratch/run"])
+@pytest.mark.parametrize("path", ["/srv/run", "/home/ann/local/run", "/scratch/run"])
 def test_local_and_coherent_ones_are_not(path: str) -> None:
     check_mount(Path(path), MOUNTS)
 

@@ -126,7 +126,7 @@ def _serve(pipe: Connection, open_copies: Callable[[], VectorEnvs]) -> None:
     """Open the copies and answer requests until told to close; an error travels back and ends nothing else."""
     try:
         envs = open_copies()
-    except Exception as error:
+    except Exception as error:  # an environment may raise anything; it is raised where it was asked for
         pipe.send((False, _portable(error)))
         return
     with envs:
@@ -140,7 +140,7 @@ def _serve(pipe: Connection, open_copies: Callable[[], VectorEnvs]) -> None:
                 return
             try:
                 pipe.send((True, getattr(envs, name)(*args)))
-            except Exception as error:
+            except Exception as error:  # likewise
                 pipe.send((False, _portable(error)))
 
 
