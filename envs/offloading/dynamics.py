@@ -41,6 +41,7 @@ class State(NamedTuple):
         size: [n] bits of the task to be decided, 0 if none.
         rate: [n, S] bit/s between its user and the servers.
         backlog: [n] tasks behind it in the queue.
+        elapsed: [n] slots since the episode began.
         cost: [n, S, 2] delay in s and energy in J that each choice would be charged.
     """
 
@@ -50,6 +51,7 @@ class State(NamedTuple):
     size: np.ndarray
     rate: np.ndarray
     backlog: np.ndarray
+    elapsed: np.ndarray
     cost: np.ndarray
 
 
@@ -92,7 +94,8 @@ class OffloadingDynamics(Dynamics[State]):
         frequency = _side_by_side(system.draw(streams))
         gain = channel.gains(streams, self.servers, self.config.workload.users)
         residual = np.zeros((1, self.servers, n)).T
-        return self._arrive(residual, frequency, gain, np.zeros(n, dtype=np.int64), streams)
+        backlog, elapsed = np.zeros((2, n), dtype=np.int64)
+        return self._arrive(residual, frequency, gain, backlog, elapsed, streams)
 
     def step(
         self, state: State, actions: np.ndarray, streams: Streams
@@ -111,7 +114,7 @@ class OffloadingDynamics(Dynamics[State]):
                 f"and the action is {actions[i]}; mask actions with envs.offloading.present(observations)"
             )
         residual = self.advance(state, actions)
-        after = self._arrive(residual, state.frequency, state.gain, state.backlog, streams)
+        after = self._arrive(residual, state.frequency, state.gain, state.backlog, state.elapsed + 1, streams)
         return after, -state.cost[copies, actions], np.zeros(len(actions), dtype=bool)
 
     def observe(self, state: State) -> np.ndarray:
@@ -122,6 +125,7 @@ class OffloadingDynamics(Dynamics[State]):
             size_bits=state.size,
             rate_bps=state.rate.T,
             backlog=state.backlog,
+            elapsed_slots=state.elapsed,
             cost=state.cost.T,
             bins=self.config.histogram_bins,
             bin_bits=self.config.histogram_bits,
@@ -167,6 +171,7 @@ class OffloadingDynamics(Dynamics[State]):
         frequency: np.ndarray,
         gain: np.ndarray,
         backlog: np.ndarray,
+        elapsed: np.ndarray,
         streams: Streams,
     ) -> State:
         workload, channel = self.config.workload, self.config.channel
@@ -174,7 +179,7 @@ class OffloadingDynamics(Dynamics[State]):
         size, user, backlog = workload.arrive(streams, capacity_bits, backlog)
         rate = _side_by_side(channel.rates(streams, gain, user))
         cost = self.price(residual, frequency, size, rate)
-        return State(residual, frequency, gain, size, rate, backlog, cost)
+        return State(residual, frequency, gain, size, rate, backlog, elapsed, cost)
 
 
 def _side_by_side(array: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
 """What is observed: for every server a row of scaled features, then the histogram of its residual sizes.
 
 A row holds what the paper's state holds (task size, rate, frequency, number of tasks, number of edge servers,
-histogram) and three numbers more: the queue behind the task, and what choosing the server would cost at once, in delay
-and in energy. The last two follow from exact residuals, so that whoever learns from observations knows all that the
-greedy rule knows, not only residuals to the width of a bin. Rows of absent servers are -1 throughout.
+histogram) and four numbers more: the queue behind the task, the slots since the episode began (an episode is finite: the
+last tasks meet nobody after them), and what choosing the server would cost at once, in delay and in energy. The last two
+follow from exact residuals, so that whoever learns from observations knows all that the greedy rule knows, not only
+residuals to the width of a bin. Rows of absent servers are -1 throughout.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ FEATURES: Final = {
     "tasks": 10.0,  # tasks on this server
     "edges": 10.0,  # edge servers in the system; the same in every row
     "backlog": 10.0,  # tasks waiting to be decided; the same in every row
+    "elapsed": 100.0,  # slots since the episode began; the same in every row
     "delay": 10.0,  # s, added to all tasks' delays by placing the task here
     "energy": 0.1,  # J, for placing the task here
 }
@@ -48,6 +50,7 @@ def encode(
     size_bits: np.ndarray,
     rate_bps: np.ndarray,
     backlog: np.ndarray,
+    elapsed_slots: np.ndarray,
     cost: np.ndarray,
     bins: int,
     bin_bits: float,
@@ -60,6 +63,7 @@ def encode(
         size_bits: [n] bits.
         rate_bps: [S, n] bit/s.
         backlog: [n] tasks.
+        elapsed_slots: [n] slots.
         cost: [2, S, n] delay in s and energy in J of each choice.
         bins: N.
         bin_bits: width of a bin, bit; the last bin is open.
@@ -71,7 +75,7 @@ def encode(
     tasks = (residual > 0).sum(axis=0, dtype=np.int32)
     present = frequency_hz > 0
     edges = present.sum(axis=0) - 1
-    values = (size_bits, rate_bps, frequency_hz, tasks, edges, backlog, cost[0], cost[1])
+    values = (size_bits, rate_bps, frequency_hz, tasks, edges, backlog, elapsed_slots, cost[0], cost[1])
     head = np.empty((HEAD, servers, n))
     for row, value, unit in zip(head, values, FEATURES.values()):
         np.divide(value, unit, out=row)

@@ -21,7 +21,7 @@ class Offloading(SingleEnv):
 
     Observation:
         [S, F] float32, a row per server, the cloud first: task size, rate, frequency, tasks on the server, edge
-        servers, backlog, what choosing it adds to the delays and costs in energy, and the histogram of residual sizes
+        servers, backlog, slots gone by, what choosing it adds to the delays and costs in energy, and the histogram of residual sizes
         in bins of 1 Mbit (last one open); see `encoding.FEATURES` for the scales. Rows of servers that are not there
         are -1; `encoding.present` gives the mask.
 
@@ -47,7 +47,7 @@ class Offloading(SingleEnv):
     Credits:
         Yang, Wen, Zhang, Tang (2025), Generalizable Pareto-optimal offloading with reinforcement learning in mobile edge
         computing, IEEE Transactions on Services Computing. Different here: the link budget (see `channel`), fading
-        redrawn every slot, three more features a server (see `encoding`), time in the queue left out of the delay (no
+        redrawn every slot, four more features a server (see `encoding`), time in the queue left out of the delay (no
         action changes it).
     """
 

@@ -80,9 +80,14 @@ def grow(config: OffloadingConfig, slots: int) -> Tree:
     sizes = np.array(workload.sizes_bits)
     residual = np.zeros((1, system.servers, 1))
     levels = []
-    for _ in range(slots):
+    for slot in range(slots):
         state = _states(
-            dynamics, np.repeat(residual, len(sizes), axis=0), hertz, rate, np.tile(sizes, len(residual))
+            dynamics,
+            np.repeat(residual, len(sizes), axis=0),
+            hertz,
+            rate,
+            np.tile(sizes, len(residual)),
+            slot,
         )
         shape = (len(residual), len(sizes), system.servers)
         after = [dynamics.advance(state, np.full(len(state.size), a)) for a in range(system.servers)]
@@ -164,12 +169,18 @@ def supported_front(tree: Tree, tolerance: float = 1e-9) -> np.ndarray:
 
 
 def _states(
-    dynamics: OffloadingDynamics, residual: np.ndarray, hertz: np.ndarray, rate: np.ndarray, size: np.ndarray
+    dynamics: OffloadingDynamics,
+    residual: np.ndarray,
+    hertz: np.ndarray,
+    rate: np.ndarray,
+    size: np.ndarray,
+    slot: int,
 ) -> State:
     n = len(size)
     frequency, rates = np.tile(hertz, (n, 1)), np.tile(rate, (n, 1))
     cost = dynamics.price(residual, frequency, size, rates)
-    return State(residual, frequency, rates[:, :, None], size, rates, np.zeros(n, dtype=np.int64), cost)
+    backlog, elapsed = np.zeros(n, dtype=np.int64), np.full(n, slot)
+    return State(residual, frequency, rates[:, :, None], size, rates, backlog, elapsed, cost)
 
 
 def _merged(after: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

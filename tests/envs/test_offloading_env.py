@@ -56,7 +56,7 @@ def test_registered_ids_make_both_faces():
     assert isinstance(env.unwrapped, Offloading)
     assert isinstance(vector, OffloadingVector)
     assert env.spec.max_episode_steps == 100
-    assert env.observation_space.shape == (7, 68)
+    assert env.observation_space.shape == (7, 69)
     assert tiny.unwrapped.dynamics.config == SYSTEMS["tiny"]
     assert tiny.spec.max_episode_steps == 6
     assert env.unwrapped.objectives.names == ("delay", "energy")

@@ -164,10 +164,10 @@ def simulate(config, seed, choose, slots):
     return draws.hertz, seen, charged, total
 
 
-def row(config, hertz, size, rate, residual, n_edges, backlog, cost):
+def row(config, hertz, size, rate, residual, n_edges, backlog, elapsed, cost):
     """One row of the observation, from its description."""
     residual = [r for r in residual if r > 1e-3]
-    values = (size, rate, hertz, len(residual), n_edges, backlog, *cost)
+    values = (size, rate, hertz, len(residual), n_edges, backlog, elapsed, *cost)
     counts = [0.0] * config.histogram_bins
     for r in residual:
         counts[min(int(r / config.histogram_bits), config.histogram_bins - 1)] += 1.0
@@ -195,7 +195,7 @@ def test_batched_dynamics_equal_the_event_simulator(name):
         for t, (size, rates, residuals, backlog, costs) in enumerate(seen):
             n_edges = len(hertz) - 1
             rows = [
-                row(config, hertz[e], size, rates[e], residuals[e], n_edges, backlog, costs[e])
+                row(config, hertz[e], size, rates[e], residuals[e], n_edges, backlog, t, costs[e])
                 for e in range(len(hertz))
             ]
             np.testing.assert_allclose(observations[t][i, : len(hertz)], rows, rtol=3e-7, atol=1e-6)
