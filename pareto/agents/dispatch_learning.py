@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,14 @@ class DispatchConfig(Config):
     replay: int = Field(default=204_800, ge=1)
     ends: bool = False
     checkpoint_every: int = Field(default=50, ge=1)
+
+
+class Dispatches(Protocol):
+    """What has learned to dispatch."""
+
+    def actor(self, weights: np.ndarray) -> DispatcherActor:
+        """The policy at some weights."""
+        ...
 
 
 Preferences = Callable[[np.random.Generator, int], np.ndarray]
@@ -176,7 +184,7 @@ class DispatchLearning:
 
 
 def store(
-    learning: DispatchLearning,
+    learning: Dispatches,
     which: Sequence[tuple[int, Mapping[str, float]]],
     cell: Cell,
     task: Any,
@@ -185,7 +193,7 @@ def store(
     """Store a dispatcher at some of a cell's weights.
 
     Args:
-        learning: what holds it.
+        learning: what has learned it.
         which: (number, weights) of each policy.
         cell: its id begins the policies'.
         task: the environment.

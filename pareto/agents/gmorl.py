@@ -67,8 +67,7 @@ class GMORL(Config):
 
     def preferences(self, draw: np.random.Generator, n: int) -> np.ndarray:
         """[n, 2] weights of (delay, energy), one in each of n strata."""
-        delay = ((np.arange(n) + draw.random(n)) / n) ** self.power
-        return np.column_stack([delay, 1.0 - delay])
+        return spread_preferences(draw, n, self.power)
 
     def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
         """Train in offloading systems made by a function; see `pareto.study.fitting.env.fit_env` for the options.
@@ -78,3 +77,9 @@ class GMORL(Config):
             options: weights, seed, out, gamma, ref_point, ...
         """
         return FITTERS.get("env")(self, env_fn, **options)
+
+
+def spread_preferences(draw: np.random.Generator, n: int, power: float) -> np.ndarray:
+    """[n, 2] weights of (delay, energy), that of delay u^power with one u in each of n strata of [0, 1]."""
+    delay = ((np.arange(n) + draw.random(n)) / n) ** power
+    return np.column_stack([delay, 1.0 - delay])

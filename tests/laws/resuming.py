@@ -78,6 +78,7 @@ TINY: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]
         THREE,
     ),
     "gmorl": (OFFLOADING, DISPATCH, THREE),
+    "gmorl_rollouts": (OFFLOADING, {"rollouts": {"total_steps": 900, "copies": 8, "states": 4, "updates": 2, "batch": 8, "hidden": 4}}, THREE),
     "group_dpo": (USERS, {**FULL, "groups": {"kind": "found"}}, EVEN),
     "mah_dpo": (LAB, {**FULL, "heads": {"kind": "low_rank", "r": 2}}, THREE),
     "maxmin": (USERS, {**FULL, "calibration": "tastes", "draws": 500}, EVEN),
