@@ -52,12 +52,12 @@ class RolloutConfig(Config):
 
     total_steps: int = Field(default=20_000_000, ge=1)
     copies: int = Field(default=256, ge=1)
-    states: int = Field(default=128, ge=1)
+    states: int = Field(default=64, ge=1)
     every: int = Field(default=2, ge=1)
-    horizon: int = Field(default=40, ge=1)
+    horizon: int = Field(default=100, ge=1)
     explore: float = Field(default=0.15, ge=0, le=1)
     contexts: Mapping[str, Any] | None = None
-    memory: int = Field(default=4, ge=1)
+    memory: int = Field(default=6, ge=1)
     updates: int = Field(default=400, ge=1)
     batch: int = Field(default=512, ge=1)
     encoder: Literal["set", "padded"] = "set"
