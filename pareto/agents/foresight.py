@@ -25,6 +25,7 @@ class Foresight:
         envs: copies to play in; a multiple of `choices` of them.
         choices: K discrete actions.
         horizon: steps looked ahead, at most to the end of the episode.
+        gamma: what a reward counts less per step that it comes later: far ones say little of the choice and much of chance.
 
     Raises:
         ConfigError: copies that cannot be shared out.
@@ -32,12 +33,12 @@ class Foresight:
     Source: rollouts of Tesauro and Galperin (1996); common random numbers as in Kahn and Marshall (1953).
     """
 
-    def __init__(self, envs: VectorEnvs, choices: int, horizon: int) -> None:
+    def __init__(self, envs: VectorEnvs, choices: int, horizon: int, gamma: float = 1.0) -> None:
         if envs.copies % choices or horizon < 1:
             raise ConfigError(
                 f"expected a multiple of {choices} copies and a horizon of at least 1; got {envs.copies} and {horizon}"
             )
-        self.envs, self.choices, self.horizon = envs, choices, horizon
+        self.envs, self.choices, self.horizon, self.gamma = envs, choices, horizon, gamma
         self.states = envs.copies // choices
         self.steps = 0
 
@@ -54,19 +55,20 @@ class Foresight:
             act: how to go on.
 
         Returns:
-            [states, K, m] rewards of the steps after the choice.
+            [states, K, m] discounted rewards of the steps after the choice; the choice's own would count once.
         """
         which, k = np.repeat(rows, self.choices), self.choices
         own = np.repeat(weights, k, axis=0)
         self.envs.load_state_dict({name: part[which] for name, part in saved.items()})
         choices = np.where(there, np.arange(k), there.argmax(axis=1)[:, None]).reshape(-1)
         step = self.envs.step(choices)
-        total = np.zeros_like(step.rewards)
+        total, worth = np.zeros_like(step.rewards), 1.0
         self.steps += len(which)
         for _ in range(self.horizon):
             if (step.terminated | step.truncated).any():
                 break
             step = self.envs.step(act(step.observations, own))
-            total += step.rewards
+            worth *= self.gamma
+            total += worth * step.rewards
             self.steps += len(which)
         return total.reshape(len(rows), k, -1)

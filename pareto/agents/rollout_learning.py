@@ -34,6 +34,7 @@ class RolloutConfig(Config):
         states: states of a slot whose choices are all tried.
         every: slots between such slots.
         horizon: slots a choice is followed, at most to the end of the episode.
+        gamma: discount of what is seen there; scores are not discounted.
         explore: share of decisions in a round that are random, so that more is seen than the policy itself would see.
         contexts: options of the training environments in place of the task's own; see `DispatchConfig`.
         memory: rounds held; labels of older ones are those of older policies.
@@ -50,14 +51,15 @@ class RolloutConfig(Config):
     Source: ours; found on development seeds of six edge servers.
     """
 
-    total_steps: int = Field(default=20_000_000, ge=1)
+    total_steps: int = Field(default=16_000_000, ge=1)
     copies: int = Field(default=256, ge=1)
     states: int = Field(default=64, ge=1)
     every: int = Field(default=2, ge=1)
     horizon: int = Field(default=100, ge=1)
+    gamma: float = Field(default=0.98, gt=0, le=1)
     explore: float = Field(default=0.15, ge=0, le=1)
     contexts: Mapping[str, Any] | None = None
-    memory: int = Field(default=6, ge=1)
+    memory: int = Field(default=8, ge=1)
     updates: int = Field(default=400, ge=1)
     batch: int = Field(default=512, ge=1)
     encoder: Literal["set", "padded"] = "set"
@@ -107,7 +109,8 @@ class RolloutLearning:
         self.adam = torch.optim.Adam(self.scorer.parameters(), lr=config.lr)
         self.done, self.steps, self.loss = 0, 0, 0.0
         self.envs = self.training.open(config.copies)
-        self.foresight = Foresight(self.training.open(config.states * choices), choices, config.horizon)
+        branches = self.training.open(config.states * choices)
+        self.foresight = Foresight(branches, choices, config.horizon, config.gamma)
         self.memory: deque[tuple[Seen, Tensor]] = deque(maxlen=config.memory)
 
     def run(self, context: FitContext) -> None:

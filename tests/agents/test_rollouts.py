@@ -27,11 +27,11 @@ def shortest(observations, weights):
     return observations[..., 3].argmin(axis=1)
 
 
-@pytest.mark.parametrize("horizon", [3, 100])
-def test_a_branch_is_what_then_happens(horizon):
+@pytest.mark.parametrize(("horizon", "gamma"), [(3, 1.0), (100, 1.0), (100, 0.5)])
+def test_a_branch_is_what_then_happens(horizon, gamma):
     """The branch of the choice taken earns what the environment itself then earns, to the last bit of its sums."""
     envs = SIX.open(6)
-    foresight = Foresight(SIX.open(3 * 4), 4, horizon)
+    foresight = Foresight(SIX.open(3 * 4), 4, horizon, gamma)
     rows = np.array([1, 4, 5])
     envs.reset(range(6))
     for _ in range(2):
@@ -42,7 +42,7 @@ def test_a_branch_is_what_then_happens(horizon):
     step, total, steps = envs.step(np.array([0, 2, 0, 0, 3, 1])), 0.0, 1
     for _ in range(min(horizon, 9)):
         step, steps = envs.step(shortest(step.observations, None)), steps + 1
-        total = total + step.rewards
+        total = total + gamma ** (steps - 1) * step.rewards
     np.testing.assert_array_equal(futures[np.arange(3), [2, 3, 1]], total[rows])
     assert foresight.steps == 3 * 4 * steps
     # two slots were played and one decided: nine are left of twelve, where the horizon does not end it before
