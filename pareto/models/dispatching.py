@@ -16,7 +16,7 @@ from pareto.errors import ConfigError, ShapeError
 LEVELS_MBIT = (0.5, 1, 2, 4, 6, 9, 12, 16, 24, 32, 45, 60)
 """Residual work is told as the megabits below each of these levels: what a new task of that size would share."""
 
-WIDTH = 13 + len(LEVELS_MBIT)
+WIDTH = 14 + len(LEVELS_MBIT)
 """Features of a server."""
 
 FAR = 1e3
@@ -64,9 +64,11 @@ def reward_scales() -> np.ndarray:
 def look(observations: np.ndarray, weights: np.ndarray, scales: np.ndarray) -> Seen:
     """Turn observations of `pareto/Offloading-v0` into features.
 
-    A server is told by the task's size, rate, frequency, numbers of tasks and servers, backlog, slots gone by, residual work
-    below some levels, what choosing it costs at once (the two numbers the greedy rule knows, their weighted sum, and its distance to
-    the best server's), and the weights. Long-tailed numbers go through a logarithm.
+    A server is told by the task's size, rate, frequency, numbers of tasks and servers, backlog, slots gone by (as they are and
+    through a logarithm, since episodes may be of six slots or of hundreds), residual work below some levels, what choosing
+    it costs at once (the two numbers the greedy rule knows, their weighted sum, and its distance to the best server's), and
+    the weights. Long-tailed numbers go through a logarithm. A critic that does not see the slot takes a long queue for a
+    good sign: it means that the episode is nearly over.
 
     Args:
         observations: [n, S, F].
@@ -103,6 +105,7 @@ def look(observations: np.ndarray, weights: np.ndarray, scales: np.ndarray) -> S
             column["edges"],
             np.log1p(np.maximum(column["backlog"], 0.0)),
             column["elapsed"],
+            np.log1p(unit["elapsed"] * np.maximum(column["elapsed"], 0.0)) / 2.0,
             np.log1p(np.maximum(cost[..., 0], 0.0)),
             np.log1p(np.maximum(10.0 * cost[..., 1], 0.0)),
             np.log1p(10.0 * np.where(present, weighted, 0.0)),

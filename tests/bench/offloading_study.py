@@ -1,12 +1,13 @@
-"""A trained dispatcher beside the rules, on held-out episodes: hypervolume at the frozen reference points, with intervals.
+"""Dispatchers beside rules, on held-out episodes: hypervolume at the frozen reference points, with intervals.
 
-    pareto sweep configs/offloading_gmorl.yaml --out runs/offloading_gmorl
-    python tests/bench/offloading_study.py runs/offloading_gmorl
+    pareto sweep configs/offloading_gmorl_rollouts.yaml --out runs/offloading_gmorl_rollouts
+    python tests/bench/offloading_study.py runs/offloading_gmorl_rollouts [more runs of gmorl, sac_scalarized, ppo_scalarized]
 
-Every policy plays 101 preferences on the same episodes, whose seeds neither training nor calibration has seen. Every
-(system, policy) is a file in runs/offloading_study; a stopped run goes on where it stopped. Writes study.json, study.md
-and study.svg into reports/agents/offloading. Intervals are of 1,000 resamples of whole episodes, the same for all
-policies of a system, so that ratios are paired.
+Every policy plays the same episodes, whose seeds neither training, nor search, nor calibration has seen. What takes a
+preference plays 101 in equal steps and, in rows of its own, 101 that are denser near energy. Every (system, row) is a file in
+runs/offloading_study; a stopped run goes on where it stopped. Writes study.json, study.md and study.svg into
+reports/agents/offloading. Intervals are of 1,000 resamples of whole episodes, the same for all rows of a system, so that
+ratios are paired.
 """
 
 import argparse
@@ -19,74 +20,52 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 import pareto
-from envs.offloading import SYSTEMS, linucb, present
-from envs.offloading.frozen import ref_points
-from envs.offloading.heuristics import Greedy, Random, Rule
+from envs.offloading import SYSTEMS, TINY, TINY_SLOTS, OffloadingVector, exact, present
+from envs.offloading.frozen import REF_POINTS, SCALES, ref_points
 from envs.offloading.play import preference_costs
 from pareto.front import hypervolume
 from pareto.report import canvas
+from tests.bench.offloading_rows import EVEN, rules, trained
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED, RESAMPLES = 8_000_000, 1000
-PREFERENCES = np.column_stack([np.linspace(0, 1, 101), np.linspace(1, 0, 101)])
-NAMES = {"random": "random", "linucb": "LinUCB", "greedy": "greedy", "gmorl": "GMORL"}
+SHOWN = (1, 5, 10, 20, 50, 80, 100)  # per cent of weight on delay at which costs are compared
+DRAWN = ("random", "linucb", "greedy", "nsga2")
 MIX = 21  # preferences at which the servers chosen are counted
 
 
-class Dispatched(Rule):
-    """A trained dispatcher as a rule."""
-
-    def __init__(self, actor, preferences):
-        self.actor, self.preferences = actor, preferences
-
-    def act(self, observations):
-        return self.actor.choose(observations, self.preferences)
-
-
-def rules(actor, config):
-    """Name -> function that makes a rule from the index of each copy's preference."""
-    coefficients = linucb.fit(
-        PREFERENCES, config.model_copy(update={"histogram_bins": 1}), seed=SEED - 500_000
-    )
-    return {
-        "random": lambda i: Random(PREFERENCES[i, 0], SEED),
-        "linucb": lambda i: linucb.Linear(coefficients[i]),
-        "greedy": lambda i: Greedy(PREFERENCES[i]),
-        "gmorl": lambda i: Dispatched(actor, PREFERENCES[i]),
-    }
-
-
-def measured(scratch, name, actor, episodes, key):
-    """Policy -> [101, K, 2] costs on one system, and the CPU seconds that took."""
-    config, costs = SYSTEMS[name], {}
-    makers = None
-    for policy in NAMES:
-        path = scratch / f"{name}-{policy}-{episodes}{key if policy == 'gmorl' else ''}.npy"
+def measured(scratch, name, rows, episodes):
+    """Row -> [P, K, 2] costs on one system."""
+    costs, config = {}, SYSTEMS[name]
+    for key, row in rows.items():
+        path = scratch / f"{name}-{key}-{episodes}.npy"
         if not path.exists():
-            makers = makers or rules(actor, config)
-            lean = config if policy == "gmorl" else config.model_copy(update={"histogram_bins": 1})
+            lean = config if row.wide else config.model_copy(update={"histogram_bins": 1})
             begin = time.process_time()
-            found = preference_costs(makers[policy], 101, lean, range(SEED, SEED + episodes))
+            found = preference_costs(row.begin(), row.policies, lean, range(SEED, SEED + episodes))
             np.save(path, found.astype(np.float32))
             print(f"{path.stem}: {time.process_time() - begin:.0f} CPU s", flush=True)
-        costs[policy] = np.load(path, allow_pickle=False).astype(np.float64)
+        costs[key] = np.load(path, allow_pickle=False).astype(np.float64)
     return costs
 
 
 def compared(config, costs):
-    """Hypervolumes at each reference point, their ratios to the greedy rule's, and intervals of both."""
-    draw, k = np.random.default_rng(0), next(iter(costs.values())).shape[1]
+    """Hypervolumes at each reference point, their ratios to the greedy rule's in equal steps, and intervals of both."""
+    draw, k = np.random.default_rng(0), costs["greedy"].shape[1]
     samples = draw.integers(k, size=(RESAMPLES, k))
-    rows = {}
+    table = {}
     for kind, point in ref_points(config).items():
         point = np.array(point)
 
         def volume(c, which=None, point=point):
-            return hypervolume(-(c if which is None else c[:, which]).mean(axis=1), point)
+            mean = -(c if which is None else c[:, which]).mean(axis=1)
+            inside = mean[(mean > point).all(axis=1)]
+            return float(hypervolume(inside, point)) if len(inside) else 0.0
 
-        whole = {p: volume(c) for p, c in costs.items()}
         drawn = {p: np.array([volume(c, s) for s in samples]) for p, c in costs.items()}
-        rows[kind] = {
+        whole = {p: volume(c) for p, c in costs.items()}
+        best = np.min([c.mean(axis=1).min(axis=0) for c in costs.values()], axis=0)
+        table[kind] = {
             p: {
                 "hypervolume": whole[p],
                 "ci95": np.quantile(drawn[p], [0.025, 0.975]).tolist(),
@@ -94,39 +73,75 @@ def compared(config, costs):
                 "to_greedy_ci95": np.quantile(drawn[p] / drawn["greedy"], [0.025, 0.975]).tolist(),
             }
             for p in costs
-        }
-    return rows
+        } | {"box": {"to_greedy": float(np.prod(-point - best)) / whole["greedy"]}}
+    return table
 
 
-def server_mix(actor, config, episodes):
-    """[MIX, S] share of the tasks that each server gets at each preference."""
-    from envs.offloading import OffloadingVector
+def step_left_out(config, costs):
+    """Share of greedy's hypervolume between its first two preferences of equal steps, at the frozen point."""
+    point, mean = np.array(ref_points(config)["rule"]), costs["greedy"].mean(axis=1)
+    lost = (mean[0, 0] - mean[:, 0].min()) * (mean[1, 1] - mean[0, 1])
+    return float(lost / hypervolume(-mean, point))
 
-    some = PREFERENCES[np.linspace(0, 100, MIX).astype(int)]
-    weights = np.repeat(some, episodes, axis=0)
-    vector = OffloadingVector(len(weights), config=config)
+
+def cheaper(rows, costs):
+    """Row in equal steps -> weighted cost to greedy's at some preferences, with 95 % intervals of paired episodes."""
+    found = {}
+    for key, row in rows.items():
+        if row.preferences is None or not np.array_equal(row.preferences, EVEN):
+            continue
+        found[key] = []
+        for i in SHOWN:
+            own, greedy = ((costs[r][i] / SCALES * EVEN[i]).sum(axis=1) for r in (key, "greedy"))
+            error = 1.96 * (own - greedy).std(ddof=1) / np.sqrt(len(own))
+            found[key].append([(own.mean() + e) / greedy.mean() for e in (0.0, -error, error)])
+    return found
+
+
+def tiny_shares(runs):
+    """Method -> share of the exact supported front's hypervolume that 101 preferences reach on the tiny instance."""
+    tree, point = exact.grow(TINY, TINY_SLOTS), -np.array(REF_POINTS["tiny"]["rule"])
+    whole = hypervolume(exact.supported_front(tree), point)
+    found = {}
+    for run in runs:
+        policies = pareto.load(run)
+        actor = policies.policy(next(r for r in policies.records if r.kind == "agent")).actor
+        values = [exact.policy_value(tree, lambda seen, w=w, a=actor: a.at(w).act(seen, None)) for w in EVEN]
+        found[json.loads((run / "front.json").read_text())["method"]] = float(
+            hypervolume(np.array(values), point) / whole
+        )
+    return found
+
+
+def server_mix(row, config, episodes):
+    """[MIX, S] share of the tasks that each server gets at each preference of a row."""
+    some = np.linspace(0, 100, MIX).astype(int)
+    rule = row.begin()(np.repeat(some, episodes))
+    vector = OffloadingVector(MIX * episodes, config=config)
     seen, _ = vector.reset(seed=list(range(SEED, SEED + episodes)) * MIX)
-    counts = np.zeros((len(weights), present(seen).shape[1]))
+    counts = np.zeros((len(seen), present(seen).shape[1]))
     for _ in range(100):
-        chosen = actor.choose(seen, weights)
-        counts[np.arange(len(weights)), chosen] += seen[:, 0, 0] > 0
+        chosen = rule.act(seen)
+        counts[np.arange(len(seen)), chosen] += seen[:, 0, 0] > 0
         seen, *_ = vector.step(chosen)
     counts = counts.reshape(MIX, episodes, -1).sum(axis=1)
-    return some[:, 0], counts / counts.sum(axis=1, keepdims=True)
+    return EVEN[some, 0], counts / counts.sum(axis=1, keepdims=True)
 
 
-def picture(costs, mix, path):
-    """Fronts of all policies with intervals, and how the servers chosen move with the preference."""
+def picture(rows, costs, mix, path):
+    """Fronts of some rows with intervals, and how the servers chosen move with the preference."""
     with canvas.theme():
         drawn = Figure(figsize=(9.6, 4.2), layout="constrained")
         FigureCanvasSVG(drawn)
         left, right = drawn.subplots(1, 2)
-        for i, (policy, c) in enumerate(costs.items()):
+        learned = [k for k, r in rows.items() if r.wide and "placed" not in k][-2:]
+        for i, key in enumerate((*DRAWN, *learned)):
+            c = costs[key]
             mean = c.mean(axis=1)
             error = 1.96 * c.std(axis=1, ddof=1) / np.sqrt(c.shape[1])
             left.errorbar(
                 mean[:, 0], mean[:, 1], error[:, 1], error[:, 0], fmt=canvas.MARKERS[i], ms=3, lw=0.6,
-                color=canvas.RUNS[i], label=NAMES[policy],
+                color=canvas.RUNS[i], label=rows[key].title,
             )  # fmt: skip
         left.set(xlabel="delay of all tasks, s", ylabel="energy, J", xscale="log")
         left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -136,77 +151,118 @@ def picture(costs, mix, path):
         for server in range(shares.shape[1]):
             label = "cloud" if server == 0 else ("edge servers" if server == 1 else None)
             colour = canvas.RUNS[0] if server == 0 else canvas.RUNS[1]
-            right.fill_between(
-                weights,
-                base,
-                base + shares[:, server],
-                color=colour,
-                alpha=1 - 0.1 * server,
-                lw=0,
-                label=label,
-            )
-            base += shares[:, server]
+            top = base + shares[:, server]
+            right.fill_between(weights, base, top, color=colour, alpha=1 - 0.1 * server, lw=0, label=label)
+            base = top
         right.set(xlabel="weight of delay", ylabel="share of tasks", xlim=(0, 1), ylim=(0, 1))
         right.legend(frameon=False)
         drawn.savefig(path, metadata={"Date": None})
 
 
-def write(out, rows, run):
-    facts = {"run": run, "preferences": 101, "resamples": RESAMPLES, "systems": rows}
-    (out / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
-    lines = [
-        "# A dispatcher for every preference and every edge system",
-        "",
-        "Written by `python tests/bench/offloading_study.py`; no figure is edited by hand. Trained by "
-        f"[config.yaml](config.yaml) in {run['env_steps']:,} decisions and {run['wall_s']:,.0f} s of a machine shared with other "
-        f"work. 101 preferences on {run['episodes']} held-out episodes each; the reference points were frozen by "
-        "[calibration](calibration.json) before. Ratios to the greedy rule, with 95 % intervals of paired resamples.",
-        "",
-        "| system | policy | hypervolume, rule point | to greedy | inner point, to greedy | double point, to greedy |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
-    for name, kinds in rows.items():
-        for policy, title in NAMES.items():
-            cells = [
-                f"{kinds[k][policy]['to_greedy']:.4f} [{kinds[k][policy]['to_greedy_ci95'][0]:.4f}, "
-                f"{kinds[k][policy]['to_greedy_ci95'][1]:.4f}]"
-                for k in ("rule", "inner", "double")
-            ]
-            volume = kinds["rule"][policy]["hypervolume"]
-            lines.append(f"| {name} | {title} | {volume:,.0f} | " + " | ".join(cells) + " |")
-    (out / "study.md").write_text("\n".join(lines) + "\n")
+def interval(middle, low, high):
+    return f"{middle:.4f} [{low:.4f}, {high:.4f}]"
+
+
+def text(facts, rows):
+    """Lines of study.md."""
+    yield "# Dispatchers for every preference and every edge system"
+    yield ""
+    yield (
+        "Written by `python tests/bench/offloading_study.py`; no figure is edited by hand. "
+        f"{facts['episodes']} held-out episodes for every policy; the reference points were frozen by "
+        "[calibration](calibration.json) before. Ratios are to the greedy rule in equal steps of the weight, with 95 % "
+        "intervals of paired resamples. *Placed*: 101 preferences whose weight of delay is the fourth power of equal steps."
+    )
+    yield ""
+    for run in facts["runs"]:
+        yield (
+            f"- `{run['method']}`: {run['env_steps']:,} decisions, {run['wall_s']:,.0f} s of a machine shared with other work "
+            f"([config]({run['config']}))."
+        )
+    for name, system in facts["systems"].items():
+        kinds = system["hypervolume"]
+        yield from ("", f"## {name}", "")
+        yield "| row | policies | hypervolume, rule point | to greedy | inner point, to greedy | double point, to greedy |"
+        yield "|---|---:|---:|---:|---:|---:|"
+        for key, row in rows.items():
+            cells = [interval(kinds[k][key]["to_greedy"], *kinds[k][key]["to_greedy_ci95"]) for k in kinds]
+            title = row.title + (", placed" if key.endswith("placed") else "")
+            volume = kinds["rule"][key]["hypervolume"]
+            yield f"| {title} | {row.policies} | {volume:,.0f} | " + " | ".join(cells) + " |"
+        box = " | ".join(f"{kinds[k]['box']['to_greedy']:.4f}" for k in kinds)
+        yield f"| box from the best corners of all rows | | | {box} |"
+        yield ""
+        yield (
+            f"At the rule point {100 * system['step_left_out']:.1f} % of greedy's hypervolume lie between its first two "
+            "preferences in equal steps, 0 and .01, where no policy of a later preference can go. The box is no front: it "
+            "has the least delay at the least energy."
+        )
+        yield ""
+        yield "Weighted cost in equal steps, to greedy's:"
+        yield ""
+        yield "| row | " + " | ".join(f"weight of delay {i / 100:g}" for i in SHOWN) + " |"
+        yield "|---|" + "---:|" * len(SHOWN)
+        for key, values in system["weighted_cost"].items():
+            yield f"| {rows[key].title} | " + " | ".join(interval(*v) for v in values) + " |"
+    if facts["tiny"]:
+        yield from ("", "## Tiny instance", "")
+        yield "Share of the exact supported front's hypervolume that 101 preferences reach (the greedy rule: .965):"
+        yield ""
+        yield from (f"- `{method}`: {share:.4f}" for method, share in facts["tiny"].items())
+
+
+def told(run, out):
+    """What a run says of itself; its config goes beside the report."""
+    front = json.loads((run / "front.json").read_text())
+    config = f"{front['method']}.yaml"
+    (out / config).write_text((run / "config.yaml").read_text())
+    cost = front["cost"]
+    return {
+        "method": front["method"],
+        "config": config,
+        "env_steps": cost["env_steps"],
+        "wall_s": cost["wall_s"],
+        "versions": front["provenance"]["versions"],
+    }
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="run folder of gmorl")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders of trained dispatchers")
+    parser.add_argument("--tiny", type=Path, nargs="*", default=[], help="run folders on the tiny instance")
     parser.add_argument("--systems", nargs="+", default=["training-6"], choices=sorted(SYSTEMS))
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--scratch", type=Path, default=ROOT / "runs" / "offloading_study")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "agents" / "offloading")
     args = parser.parse_args()
-    run = pareto.load(args.run)
-    record = next(r for r in run.records if r.kind == "agent")
-    actor = run.policy(record).actor
     args.scratch.mkdir(parents=True, exist_ok=True)
-    told = json.loads((args.run / "front.json").read_text())
-    facts = {
-        "policy": record.id,
-        "env_steps": told["cost"]["env_steps"],
-        "wall_s": told["cost"]["wall_s"],
-        "versions": told["provenance"]["versions"],
-        "episodes": args.episodes,
-    }
-    rows, shown = {}, None
+    systems, shown = {}, None
     for name in args.systems:
-        costs = measured(args.scratch, name, actor, args.episodes, f"-{record.id}")
-        rows[name] = compared(SYSTEMS[name], costs)
-        shown = shown or (name, costs)
-    write(args.out, rows, facts)
-    (args.out / "config.yaml").write_text((args.run / "config.yaml").read_text())
-    picture(shown[1], server_mix(actor, SYSTEMS[shown[0]], 50), args.out / "study.svg")
+        config = SYSTEMS[name]
+        rows = rules(config.model_copy(update={"histogram_bins": 1}), SEED)
+        for run in args.runs:
+            rows |= trained(run, np.array(SCALES))
+        costs = measured(args.scratch, name, rows, args.episodes)
+        systems[name] = {
+            "hypervolume": compared(config, costs),
+            "step_left_out": step_left_out(config, costs),
+            "weighted_cost": cheaper(rows, costs),
+        }
+        shown = shown or (rows, costs, config)
+    facts = {
+        "runs": [told(run, args.out) for run in args.runs],
+        "episodes": args.episodes,
+        "resamples": RESAMPLES,
+        "systems": systems,
+        "tiny": tiny_shares(args.tiny),
+    }
+    (args.out / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (args.out / "study.md").write_text("\n".join(text(facts, shown[0])) + "\n")
+    dispatcher = next(row for row in reversed(shown[0].values()) if row.wide and row.policies == 101)
+    mix = server_mix(next(r for r in shown[0].values() if r.title == dispatcher.title), shown[2], 50)
+    picture(shown[0], shown[1], mix, args.out / "study.svg")
 
 
 if __name__ == "__main__":
