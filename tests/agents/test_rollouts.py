@@ -11,6 +11,7 @@ from pareto.agents.foresight import Foresight
 from pareto.agents.gmorl import spread_preferences
 from pareto.agents.gmorl_rollouts import GMORLRollouts
 from pareto.agents.rollout_learning import RolloutConfig, RolloutLearning, centred
+from pareto.agents.rollouts_scalarized import ScalarizedRollouts
 from pareto.cells import FitContext
 from pareto.errors import ConfigError
 from pareto.front import hypervolume
@@ -94,8 +95,9 @@ class _Killed(Exception):
     pass
 
 
-def test_killed_and_resumed_is_uninterrupted(tmp_path):
-    method = GMORLRollouts(rollouts=RolloutConfig(total_steps=1000, **SHORT))
+@pytest.mark.parametrize("kind", [GMORLRollouts, ScalarizedRollouts])
+def test_killed_and_resumed_is_uninterrupted(tmp_path, kind):
+    method = kind(rollouts=RolloutConfig(total_steps=1000, **SHORT))
     cell = method.plan(SMALL, [{"delay": 0.5, "energy": 0.5}], [3])[0]
 
     def fit(name, progress=lambda *_: None):

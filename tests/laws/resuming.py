@@ -58,6 +58,7 @@ SEARCH = {
     "checkpoint_every": 10,
 }
 DISPATCH = {"experience": {"total_steps": 960, "copies": 16, "updates": 2, "replay": 400, "checkpoint_every": 2}, "sac": {"hidden": 4, "batch": 8}}  # fmt: skip
+ROLLOUTS = {"rollouts": {"total_steps": 900, "copies": 8, "states": 4, "updates": 2, "batch": 8, "hidden": 4}}
 EVEN = {"kind": "list", "corners": False, "list": [{"helpful": 0.5, "brief": 0.5}]}
 THREE = {"kind": "das_dennis", "divisions": 2}
 
@@ -78,7 +79,7 @@ TINY: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]
         THREE,
     ),
     "gmorl": (OFFLOADING, DISPATCH, THREE),
-    "gmorl_rollouts": (OFFLOADING, {"rollouts": {"total_steps": 900, "copies": 8, "states": 4, "updates": 2, "batch": 8, "hidden": 4}}, THREE),
+    "gmorl_rollouts": (OFFLOADING, ROLLOUTS, THREE),
     "group_dpo": (USERS, {**FULL, "groups": {"kind": "found"}}, EVEN),
     "mah_dpo": (LAB, {**FULL, "heads": {"kind": "low_rank", "r": 2}}, THREE),
     "maxmin": (USERS, {**FULL, "calibration": "tastes", "draws": 500}, EVEN),
@@ -95,6 +96,7 @@ TINY: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]
         {**TOLD, "rounds": 1, "rehearsal": 64, "online_training": STEPS},
         THREE,
     ),
+    "rollouts_scalarized": (OFFLOADING, ROLLOUTS, THREE),
     "sac_scalarized": (OFFLOADING, DISPATCH, THREE),
     "scalarized_dpo": (LAB, {k: LORA[k] for k in ("adapter", "training")}, THREE),
     "soup": (LAB, LORA, THREE),
