@@ -44,6 +44,10 @@ class GMORLRollouts(PerSeed):
         checked(task)
         return super().plan(task, weights, seeds)
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """What the settings say; the last round may go beyond it."""
+        return Cost(env_steps=self.rollouts.total_steps)
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train the dispatcher of one seed and store it at every weight."""
         learning = RolloutLearning(

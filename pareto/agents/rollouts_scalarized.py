@@ -38,6 +38,10 @@ class ScalarizedRollouts(Config):
         named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
         return [Cell("policy", "method", spec, {}, w, seed) for seed in seeds for w in named]
 
+    def price(self, cell: Cell, task: Any) -> Cost:
+        """What the settings say; the last round may go beyond it."""
+        return Cost(env_steps=self.rollouts.total_steps)
+
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
         """Train one dispatcher."""
         named = dict(cell.weights or {})

@@ -99,11 +99,12 @@ def rules(config, seed):
 
 def trained(run, scales):
     """Name -> row of a run folder: a dispatcher at any preference, or one policy per weight vector of the study."""
-    policies, title = pareto.load(run), json.loads((run / "front.json").read_text())["method"]
+    policies, front = pareto.load(run), json.loads((run / "front.json").read_text())
+    title = front["study"].removeprefix("offloading_")
     records = [r for r in policies.records if r.kind == "agent"]
     actors = [policies.policy(r).actor for r in records]
     name = f"{title}-{records[0].id}"
-    if hasattr(actors[0], "choose") and "scalarized" not in title:
+    if hasattr(actors[0], "choose") and "scalarized" not in front["method"]:
         return {
             f"{name}{suffix}": Row(
                 title, 101, lambda w=w: lambda i: Dispatched(actors[0], w[i]), w, wide=True

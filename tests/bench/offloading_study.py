@@ -30,6 +30,7 @@ from tests.bench.offloading_rows import EVEN, PLACED, rules, trained
 ROOT = Path(__file__).resolve().parents[2]
 SEED, RESAMPLES = 8_000_000, 1000
 SHOWN = (1, 5, 10, 20, 50, 80, 100)  # per cent of weight on delay at which costs are compared
+FEW = ("random", "linucb", "greedy")  # rules that the systems after the first are compared with
 DRAWN = ("random", "linucb", "greedy", "nsga2")
 LOWERED = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05)  # shares by which all weighted costs are thought lower
 MIX = 21  # preferences at which the servers chosen are counted
@@ -156,7 +157,7 @@ def picture(rows, costs, mix, path):
         drawn = Figure(figsize=(9.6, 4.2), layout="constrained")
         FigureCanvasSVG(drawn)
         left, right = drawn.subplots(1, 2)
-        learned = [k for k, r in rows.items() if r.wide and "placed" not in k][-2:]
+        learned = [k for k, r in rows.items() if r.wide and "placed" not in k][:2]
         for i, key in enumerate((*DRAWN, *learned)):
             c = costs[key]
             mean = c.mean(axis=1)
@@ -165,7 +166,8 @@ def picture(rows, costs, mix, path):
                 mean[:, 0], mean[:, 1], error[:, 1], error[:, 0], fmt=canvas.MARKERS[i], ms=3, lw=0.6,
                 color=canvas.RUNS[i], label=rows[key].title,
             )  # fmt: skip
-        left.set(xlabel="delay of all tasks, s", ylabel="energy, J", xscale="log")
+        highest = 1.15 * max(costs[k].mean(axis=1)[:, 1].max() for k in DRAWN if k != "random")
+        left.set(xlabel="delay of all tasks, s", ylabel="energy, J", xscale="log", ylim=(None, highest))
         left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.legend(frameon=False)
         weights, shares = mix
@@ -177,7 +179,7 @@ def picture(rows, costs, mix, path):
             right.fill_between(weights, base, top, color=colour, alpha=1 - 0.1 * server, lw=0, label=label)
             base = top
         right.set(xlabel="weight of delay", ylabel="share of tasks", xlim=(0, 1), ylim=(0, 1))
-        right.legend(frameon=False)
+        right.legend(frameon=True, loc="upper left")
         drawn.savefig(path, metadata={"Date": None})
 
 
@@ -185,25 +187,25 @@ def interval(middle, low, high):
     return f"{middle:.4f} [{low:.4f}, {high:.4f}]"
 
 
-def text(facts, rows):
-    """Lines of study.md."""
+def text(facts, rows_of):
+    """Lines of study.md; `rows_of` a system are its rows by name."""
     yield "# Dispatchers for every preference and every edge system"
     yield ""
     yield (
         "Written by `python -m tests.bench.offloading_study`; no figure is edited by hand. "
-        f"{facts['episodes']} held-out episodes for every policy; the reference points were frozen by "
+        "Held-out episodes, the same for every policy; the reference points were frozen by "
         "[calibration](calibration.json) before. Ratios are to the greedy rule in equal steps of the weight, with 95 % "
         "intervals of paired resamples. *Placed*: 101 preferences whose weight of delay is the fourth power of equal steps."
     )
     yield ""
     for run in facts["runs"]:
         yield (
-            f"- `{run['method']}`: {run['env_steps']:,} decisions, {run['wall_s']:,.0f} s of a machine shared with other work "
+            f"- {run['study']}: `{run['method']}`, {run['env_steps']:,} decisions, {run['wall_s']:,.0f} s of a machine shared with other work "
             f"([config]({run['config']}))."
         )
     for name, system in facts["systems"].items():
-        kinds = system["hypervolume"]
-        yield from ("", f"## {name}", "")
+        kinds, rows = system["hypervolume"], rows_of[name]
+        yield from ("", f"## {name}, {system['episodes']} episodes", "")
         yield "| row | policies | hypervolume, rule point | to greedy | inner point, to greedy | double point, to greedy |"
         yield "|---|---:|---:|---:|---:|---:|"
         for key, row in rows.items():
@@ -242,10 +244,11 @@ def text(facts, rows):
 def told(run, out):
     """What a run says of itself; its config goes beside the report."""
     front = json.loads((run / "front.json").read_text())
-    config = f"{front['method']}.yaml"
+    config = f"{front['study'].removeprefix('offloading_')}.yaml"
     (out / config).write_text((run / "config.yaml").read_text())
     cost = front["cost"]
     return {
+        "study": front["study"].removeprefix("offloading_"),
         "method": front["method"],
         "config": config,
         "env_steps": cost["env_steps"],
@@ -260,38 +263,48 @@ def main():
     )
     parser.add_argument("runs", type=Path, nargs="+", help="run folders of trained dispatchers")
     parser.add_argument("--tiny", type=Path, nargs="*", default=[], help="run folders on the tiny instance")
-    parser.add_argument("--systems", nargs="+", default=["training-6"], choices=sorted(SYSTEMS))
+    parser.add_argument("--system", default="training-6", choices=sorted(SYSTEMS), help="with all rows")
     parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--others", nargs="*", default=[], choices=sorted(SYSTEMS), help="with few rows")
+    parser.add_argument("--other-episodes", type=int, default=50)
     parser.add_argument("--scratch", type=Path, default=ROOT / "runs" / "offloading_study")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "agents" / "offloading")
     args = parser.parse_args()
     args.scratch.mkdir(parents=True, exist_ok=True)
-    systems, shown = {}, None
-    for name in args.systems:
-        config = SYSTEMS[name]
+    systems, rows_of, costs_of = {}, {}, {}
+    for name in (args.system, *args.others):
+        config, first = SYSTEMS[name], name == args.system
         rows = rules(config.model_copy(update={"histogram_bins": 1}), SEED)
         for run in args.runs:
             rows |= trained(run, np.array(SCALES))
-        costs = measured(args.scratch, name, rows, args.episodes)
+        if not first:
+            rows = {k: r for k, r in rows.items() if k in FEW or (r.wide and _anywhere(k))}
+        episodes = args.episodes if first else args.other_episodes
+        rows_of[name], costs_of[name] = rows, measured(args.scratch, name, rows, episodes)
         systems[name] = {
-            "hypervolume": compared(config, costs),
-            "step_left_out": step_left_out(config, costs),
-            "tangent_ceilings": tangent_ceilings(config, costs),
-            "weighted_cost": cheaper(rows, costs),
+            "episodes": episodes,
+            "hypervolume": compared(config, costs_of[name]),
+            "step_left_out": step_left_out(config, costs_of[name]),
+            "tangent_ceilings": tangent_ceilings(config, costs_of[name]),
+            "weighted_cost": cheaper(rows, costs_of[name]),
         }
-        shown = shown or (rows, costs, config)
     facts = {
         "runs": [told(run, args.out) for run in args.runs],
-        "episodes": args.episodes,
         "resamples": RESAMPLES,
         "systems": systems,
         "tiny": tiny_shares(args.tiny),
     }
     (args.out / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (args.out / "study.md").write_text("\n".join(text(facts, shown[0])) + "\n")
-    dispatcher = next(row for row in reversed(shown[0].values()) if row.wide and row.policies == 101)
-    mix = server_mix(next(r for r in shown[0].values() if r.title == dispatcher.title), shown[2], 50)
-    picture(shown[0], shown[1], mix, args.out / "study.svg")
+    (args.out / "study.md").write_text("\n".join(text(facts, rows_of)) + "\n")
+    rows = rows_of[args.system]
+    dispatcher = next(k for k, r in rows.items() if r.wide and r.policies == 101)
+    mix = server_mix(rows[dispatcher], SYSTEMS[args.system], 50)
+    picture(rows, costs_of[args.system], mix, args.out / "study.svg")
+
+
+def _anywhere(key):
+    """Whether a trained row plays any number of servers, in equal steps."""
+    return key.startswith("gmorl") and not key.endswith("placed")
 
 
 if __name__ == "__main__":
