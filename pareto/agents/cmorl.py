@@ -19,6 +19,7 @@ from pareto.agents.ppo import PPOConfig
 from pareto.agents.search import Search
 from pareto.agents.seeds import PerSeed, to_the_end
 from pareto.cells import Cell, FitContext, Fitted
+from pareto.errors import ConfigError
 from pareto.methods import METHODS
 from pareto.models.actors.mlp import Deployed
 
@@ -60,6 +61,8 @@ class CMORL(PerSeed):
         candidates: most candidates held.
         archive: most policies held. Paper: 200.
         policies: most policies kept at the end.
+        ref_point: [m] of the hypervolumes that choices rest on, larger is better; None takes the environment's own, and where
+            there is none, a tenth of the range below what has been reached.
         checkpoint_every: iterations between checkpoints.
 
     Source: Liu et al. (2025). Differences from the paper: the archive holds nothing by training or evaluation means alone;
@@ -91,6 +94,7 @@ class CMORL(PerSeed):
     candidates: int = Field(default=100, ge=1)
     archive: int = Field(default=200, ge=1)
     policies: int = Field(default=16, ge=1)
+    ref_point: tuple[float, ...] | None = Field(default=None, exclude_if=lambda value: value is None)
     checkpoint_every: int = Field(default=100, ge=1)
 
     @property
@@ -100,7 +104,17 @@ class CMORL(PerSeed):
         return self.initial_steps if fits else max(1, 3 * self.total_steps // 5)
 
     def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
-        """Search with one seed."""
+        """Search with one seed.
+
+        Raises:
+            ConfigError: a reference point of another length than the rewards.
+        """
+        m = len(task.objectives)
+        if self.ref_point is not None and len(self.ref_point) != m:
+            names = ", ".join(task.objectives.names)
+            raise ConfigError(
+                f"method.ref_point needs {m} numbers, one each for {names}; got {len(self.ref_point)}"
+            )
         weights = np.array([task.objectives.vector(w) for w in cell.spec["weights"]])
         search = Search(self, Networked.of(task, self.ppo), weights, cell.seed)
         to_the_end(search, context, self.total_steps, checkpoint_every=self.checkpoint_every)

@@ -19,7 +19,7 @@ from pareto.agents.extensions import Round
 from pareto.agents.keeping import archive_from, archive_tensors, best_together
 from pareto.agents.learning import Learning, Networked, first_policies
 from pareto.agents.population import Snapshots
-from pareto.agents.selecting import Known, volume
+from pareto.agents.selecting import Known, Lesson, volume
 from pareto.cells import Cost
 
 if TYPE_CHECKING:
@@ -66,20 +66,21 @@ class Search:
     rounds: int = 0
     plan: Round | None = None
     tried: Counter[tuple[float, ...]] = field(default_factory=Counter)
+    lessons: list[Lesson] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         task, m = self.networked.task, self.weights.shape[1]
         self.archive = Archive.empty(m, self.config.archive)
         self.candidates = Archive.empty(m, self.config.candidates)
         self.gained = np.full(m, 0.1)
-        stated = task.facts.ref_point
+        stated = task.facts.ref_point if self.config.ref_point is None else self.config.ref_point
         self._ref_point = None if stated is None else np.array(stated)
         self.learning = self._first_stage()
         self.planned = self.learning.iterations(self.config.first_steps)
 
     @property
     def ref_point(self) -> np.ndarray:
-        """[m] the environment's own reference point, else a tenth of the range below what has been reached."""
+        """[m] the configured reference point or the environment's own, else a tenth of the range below what has been reached."""
         if self._ref_point is not None or not len(self.archive):
             return np.full(self.weights.shape[1], -np.inf) if self._ref_point is None else self._ref_point
         low, high = self.archive.means.min(axis=0), self.archive.means.max(axis=0)
@@ -242,12 +243,16 @@ class Search:
             ref,
             self.gained,
             self.tried,
+            tuple(self.lessons),
         )
 
     def _learn_from(self, plan: Round) -> None:
         """How far the round's policies came, in spans: what is expected of the next ones."""
         reached = self.learning.collector.window.means()
         moved = (reached - plan.anchors) / plan.spans
+        for start, climb, row in zip(plan.anchors.tolist(), plan.objectives.tolist(), moved):
+            if np.isfinite(row[climb]):
+                self.lessons.append(Lesson(tuple(start), climb, float(row[climb])))
         for j in np.unique(plan.objectives):
             own = moved[plan.objectives == j, j]
             if np.isfinite(own).any():
@@ -303,6 +308,7 @@ class Search:
             "plan": None if self.plan is None else self.plan.to_json(),
             "tried": sorted([*key, count] for key, count in self.tried.items()),
             "gained": self.gained.tolist(),
+            "lessons": self.lessons,
         }
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -311,6 +317,7 @@ class Search:
         self.rounds, self.planned = facts["rounds"], facts["planned"]
         self.tried = Counter({tuple(key): int(count) for *key, count in facts["tried"]})
         self.gained = np.array(facts["gained"])
+        self.lessons = [Lesson(tuple(start), climb, moved) for start, climb, moved in facts.get("lessons", [])]
         self.archive = archive_from("archive", tensors, self.archive)
         self.candidates = archive_from("candidates", tensors, self.candidates)
         if facts["plan"] is not None:

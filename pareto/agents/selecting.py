@@ -16,6 +16,20 @@ from pareto.front import engines
 from pareto.objectives import Objectives
 
 
+class Lesson(NamedTuple):
+    """How an extension that is over went.
+
+    Args:
+        start: [m] returns of the policy it started from.
+        climb: the objective it climbed.
+        moved: how far that return moved, in spans.
+    """
+
+    start: tuple[float, ...]
+    climb: int
+    moved: float
+
+
 @dataclass(frozen=True)
 class Known:
     """What a selection rests on.
@@ -27,6 +41,7 @@ class Known:
         ref_point: [m] reference point.
         gained: [m] how far an extension of each objective has moved its return so far, in spans.
         tried: how often (*point, objective) was extended before, or a gap (*point, *point) tried.
+        lessons: of all extensions so far.
     """
 
     objectives: Objectives
@@ -35,6 +50,7 @@ class Known:
     ref_point: np.ndarray
     gained: np.ndarray
     tried: Mapping[tuple[float, ...], int]
+    lessons: tuple[Lesson, ...] = ()
 
 
 class Choice(NamedTuple):
@@ -88,6 +104,8 @@ class GainSelection(Selection):
     Args:
         n: extensions per round.
         give: share of a span that the other returns are expected to lose.
+        reach: how near, in spans, a policy must have started for its extension to tell what this one will gain; None: all count
+            alike. Where some policies cannot be improved at all, they are not tried again and again.
 
     Source: this suite; greedy hypervolume improvement as in Emmerich et al. (2006).
     """
@@ -95,13 +113,15 @@ class GainSelection(Selection):
     kind: Literal["gain"] = "gain"
     n: int = Field(default=18, ge=1)
     give: float = Field(default=0.05, ge=0)
+    reach: float | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
 
     def choose(self, known: Known, climbs: Sequence[int]) -> list[Choice]:
         """Greedily, the best promise first."""
         k, m = known.points.shape
         hoped = np.repeat(known.points[:, None], m, axis=1) - self.give * known.spans
+        gains = np.broadcast_to(known.gained, (k, m)) if self.reach is None else expected(known, self.reach)
         for j in range(m):
-            hoped[:, j, j] = known.points[:, j] + known.gained[j] * known.spans[j]
+            hoped[:, j, j] = known.points[:, j] + gains[:, j] * known.spans[j]
         for place, point in enumerate(known.points):
             for j in range(m):
                 if j not in climbs or (*point, float(j)) in known.tried:
@@ -117,6 +137,24 @@ class GainSelection(Selection):
             chosen.append(Choice(best // m, best % m))
             held = np.vstack([held, targets[best]])
         return chosen
+
+
+def expected(known: Known, reach: float) -> np.ndarray:
+    """[K, m] how far an extension of each policy in each objective should come, in spans.
+
+    What extensions of that objective moved, each weighted with exp(-d^2 / (2 reach^2)) for one that started d spans away, and the
+    objective's common gain with a weight of 1.
+
+    Source: Nadaraya (1964), Watson (1964), with a prior.
+    """
+    total = np.ones_like(known.points)
+    moved = np.tile(np.asarray(known.gained, dtype=float), (len(known.points), 1))
+    for lesson in known.lessons:
+        distance = np.linalg.norm((known.points - lesson.start) / known.spans, axis=1)
+        near = np.exp(-0.5 * (distance / reach) ** 2)
+        total[:, lesson.climb] += near
+        moved[:, lesson.climb] += near * lesson.moved
+    return np.maximum(moved / total, 0.0)
 
 
 def volume(points: np.ndarray, ref_point: np.ndarray) -> float:

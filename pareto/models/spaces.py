@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,11 @@ class Observations:
         """Whether observations are arrays of several axes."""
         return isinstance(self.space, spaces.Box) and len(self.space.shape) >= 2
 
+    @cached_property
+    def _flat_floats(self) -> bool:
+        """Whether an observation is one vector of numbers, which is encoded as it is."""
+        return isinstance(self.space, spaces.Box) and len(self.space.shape) == 1 and self.space.dtype != np.uint8
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one encoded observation."""
@@ -61,6 +67,8 @@ class Observations:
 
     def encode_one(self, observation: Any) -> np.ndarray:
         """[*shape] of one observation."""
+        if self._flat_floats and isinstance(observation, np.ndarray) and observation.shape == self.space.shape:
+            return observation.astype(np.float32)  # what `encode` gives, in a tenth of the time
         return self.encode(_batched(self.space, observation), 1)[0]
 
 

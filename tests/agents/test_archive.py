@@ -8,7 +8,7 @@ from pareto.agents.archive import Archive, crowding, lower_bounds
 from pareto.agents.gaps import GapSelection
 from pareto.agents.normalise import Running
 from pareto.agents.population import Snapshots
-from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
+from pareto.agents.selecting import CrowdingSelection, GainSelection, Known, Lesson, expected
 from pareto.objectives import Objectives
 
 
@@ -52,7 +52,7 @@ def test_a_full_archive_keeps_its_ends_and_the_most_isolated():
     assert numbers(offered(Archive.empty(2, 4), points)) == [0, 2, 3, 4]
 
 
-def known(points, tried=(), gained=(0.1, 0.1)):
+def known(points, tried=(), gained=(0.1, 0.1), lessons=()):
     points = np.array(points, dtype=float)
     return Known(
         Objectives(["a", "b"]),
@@ -61,6 +61,7 @@ def known(points, tried=(), gained=(0.1, 0.1)):
         np.zeros(2),
         np.array(gained),
         dict.fromkeys(tried, 1),
+        tuple(lessons),
     )
 
 
@@ -85,6 +86,25 @@ def test_gain_goes_where_hypervolume_is_to_be_had():
     gain = GainSelection(n=1)
     assert gain.choose(known(points, gained=(0.1, 0.625)), [0, 1]) == [(2, 1, None)]
     assert gain.choose(known(points, {(9.0, 1.0, 1.0)}, (0.1, 0.625)), [0, 1]) == [(1, 1, None)]
+
+
+def test_what_gained_nothing_nearby_is_not_hoped_for_again():
+    """Spans are 8; from (9, 1) climbing b gained nothing: (.625 + 0) / 2 there. (5, 5) lies .5 x 2^.5 spans away: with a reach
+    of .25 the lesson weighs exp(-4) = .0183 there and makes .625 / 1.0183; (1, 9) lies twice as far, exp(-16).
+
+    Then (8.6, 3.5) adds 3.6 x 2.5 = 9 only, (4.6, 9.9) adds 3.6 x 4.9 and 1 x .9.
+    """
+    points = [[1, 9], [5, 5], [9, 1]]
+    told = known(points, gained=(0.1, 0.625), lessons=[Lesson((9.0, 1.0), 1, 0.0)])
+    np.testing.assert_allclose(expected(told, 0.25)[:, 0], 0.1)
+    np.testing.assert_allclose(expected(told, 0.25)[:, 1], [0.625, 0.625 / 1.0183, 0.3125], rtol=1e-4)
+    assert GainSelection(n=1).choose(told, [0, 1]) == [(2, 1, None)]
+    assert GainSelection(n=1, reach=0.25).choose(told, [0, 1]) == [(1, 1, None)]
+
+
+def test_a_fall_is_no_reason_to_expect_another():
+    told = known([[1, 9], [9, 1]], lessons=[Lesson((9.0, 1.0), 0, -5.0)])
+    np.testing.assert_allclose(expected(told, 0.1), [[0.1, 0.1], [0.0, 0.1]])
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def study(extension, **method):
 BARRIER = {"kind": "barrier", "select": {"kind": "crowding", "n": 1}}
 KINDS = [
     BARRIER,
-    {"kind": "lagrangian", "select": {"kind": "gain", "n": 2}},
+    {"kind": "lagrangian", "select": {"kind": "gain", "n": 2, "reach": 0.3}},
     {"kind": "trust_region", "climbs": ["treasure"], "select": {"kind": "crowding", "n": 1}},
     {"kind": "budget", "objective": "time", "climbs": "treasure"},
 ]
@@ -116,6 +116,30 @@ def test_a_first_stage_that_the_budget_has_no_room_for_is_cut(tmp_path):
     (tmp_path / "a").mkdir()
     fitted = config.method.train(cell, config.task, FitContext(tmp_path / "a", tmp_path / "b"))
     assert fitted.cost.env_steps == 4 * 2 * 32
+
+
+def test_choices_rest_on_the_reference_point_that_is_given():
+    """(1, -20) alone, above (0, -50), which the environment states: 1 x 30; above (-1, -21): 2 x 1."""
+    from pareto.agents.learning import Networked
+    from pareto.agents.population import Snapshots
+
+    for given, volume in ((None, 30.0), ((-1.0, -21.0), 2.0)):
+        config = study(BARRIER, ref_point=given)
+        search = Search(config.method, Networked.of(config.task, config.method.ppo), np.eye(2), 0)
+        policies: Snapshots = search.learning.population.snapshots().rows([0])
+        point = np.array([[1.0, -20.0]])
+        search.archive = search.archive.offer(policies, point, point)
+        assert search.hypervolume == pytest.approx(volume)
+
+
+def test_a_reference_point_of_another_length_is_refused(tmp_path):
+    from pareto.cells import FitContext
+    from pareto.errors import ConfigError
+
+    config = study(BARRIER, ref_point=(0.0, -50.0, 1.0))
+    cell = config.method.plan(config.task, [{"treasure": 1.0, "time": 0.0}], (0,))[0]
+    with pytest.raises(ConfigError, match="needs 2 numbers, one each for treasure, time; got 3"):
+        config.method.train(cell, config.task, FitContext(tmp_path, tmp_path))
 
 
 @pytest.mark.slow

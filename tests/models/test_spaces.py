@@ -34,6 +34,17 @@ def test_a_batch_is_encoded_like_its_members():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_a_vector_alone_is_encoded_like_a_batch_of_one(dtype):
+    observations = Observations(spaces.Box(-9, 9, (3,), dtype=dtype))
+    seen = np.array([1, -2, 3], dtype=dtype)
+    alone = observations.encode_one(seen)
+    np.testing.assert_array_equal(alone, observations.encode(seen[None], 1)[0])
+    assert alone.dtype == np.float32
+    seen[0] = 7
+    assert alone[0] == 1  # an environment may write its next observation into the same array
+
+
 def test_pixels_stay_pixels():
     observations = Observations(spaces.Box(0, 255, (4, 5, 3), dtype=np.uint8))
     assert (observations.shape, observations.dtype) == ((4, 5, 3), np.uint8)
