@@ -317,7 +317,9 @@ class Search:
         self.rounds, self.planned = facts["rounds"], facts["planned"]
         self.tried = Counter({tuple(key): int(count) for *key, count in facts["tried"]})
         self.gained = np.array(facts["gained"])
-        self.lessons = [Lesson(tuple(start), climb, moved) for start, climb, moved in facts.get("lessons", [])]
+        self.lessons = [
+            Lesson(tuple(start), climb, moved) for start, climb, moved in facts.get("lessons", [])
+        ]
         self.archive = archive_from("archive", tensors, self.archive)
         self.candidates = archive_from("candidates", tensors, self.candidates)
         if facts["plan"] is not None:

@@ -45,7 +45,8 @@ class Observations:
     @cached_property
     def _flat_floats(self) -> bool:
         """Whether an observation is one vector of numbers, which is encoded as it is."""
-        return isinstance(self.space, spaces.Box) and len(self.space.shape) == 1 and self.space.dtype != np.uint8
+        space = self.space
+        return isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype != np.uint8
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +68,7 @@ class Observations:
 
     def encode_one(self, observation: Any) -> np.ndarray:
         """[*shape] of one observation."""
-        if self._flat_floats and isinstance(observation, np.ndarray) and observation.shape == self.space.shape:
+        if self._flat_floats and getattr(observation, "shape", None) == self.space.shape:
             return observation.astype(np.float32)  # what `encode` gives, in a tenth of the time
         return self.encode(_batched(self.space, observation), 1)[0]
 
