@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,30 +18,13 @@ from pareto.agents.evaluating import evaluate
 from pareto.agents.extensions import Round
 from pareto.agents.keeping import archive_from, archive_tensors, best_together
 from pareto.agents.learning import Learning, Networked, first_policies
+from pareto.agents.ledger import PORTION, Ledger
 from pareto.agents.population import Snapshots
 from pareto.agents.selecting import Known, Lesson, volume
 from pareto.cells import Cost
 
 if TYPE_CHECKING:
     from pareto.agents.cmorl import CMORL
-
-
-@dataclass
-class Ledger:
-    """True environment steps.
-
-    Args:
-        training: of learning.
-        selection: of episodes that decided what is kept.
-    """
-
-    training: int = 0
-    selection: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.training + self.selection
 
 
 @dataclass
@@ -62,7 +45,6 @@ class Search:
     networked: Networked
     weights: np.ndarray
     seed: int
-    ledger: Ledger = field(default_factory=Ledger)
     rounds: int = 0
     plan: Round | None = None
     tried: Counter[tuple[float, ...]] = field(default_factory=Counter)
@@ -70,6 +52,7 @@ class Search:
 
     def __post_init__(self) -> None:
         task, m = self.networked.task, self.weights.shape[1]
+        self.ledger = Ledger(self.config.total_steps, self.config.max_episode_steps)
         self.archive = Archive.empty(m, self.config.archive)
         self.candidates = Archive.empty(m, self.config.candidates)
         self.gained = np.full(m, 0.1)
@@ -106,7 +89,7 @@ class Search:
     @property
     def steps(self) -> int:
         """True environment steps so far."""
-        return self.ledger.total
+        return self.ledger.taken
 
     @property
     def cost(self) -> Cost:
@@ -124,12 +107,16 @@ class Search:
         return volume(points, self.ref_point) if np.isfinite(self.ref_point).all() else math.nan
 
     def finish(self) -> Archive:
-        """The policies that are kept: finalists get fresh episodes once more, and these alone decide."""
+        """The policies that are kept: finalists get fresh episodes once more, and these alone decide.
+
+        Where what is left of the budget will not pay for these episodes, what is known decides.
+        """
         last = best_together(self.archive, self.ref_point, self.config.finalists)
-        if self.config.final_episodes:
+        episodes = self.config.final_episodes
+        if episodes and len(last) * episodes * self.ledger.episode <= self.ledger.left:
             assert last.policies is not None
             fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
-            last = self._admitted(fresh, last.policies, "final", self.config.final_episodes)
+            last = self._admitted(fresh, last.policies, "final", episodes)
         self.archive = last
         return best_together(self.archive, self.ref_point, self.config.policies)
 
@@ -139,7 +126,8 @@ class Search:
         """Show the present iterates to the candidates by their training returns, or to the archive by fresh episodes."""
         policies = self.learning.population.snapshots()
         if self.config.offer == "episodes":
-            self._admit(policies, f"{self.rounds}/{self.learning.done}")
+            if not len(self.archive) or len(policies) <= self._affordable:
+                self._admit(policies, f"{self.rounds}/{self.learning.done}")
             return
         window, m = self.learning.collector.window, self.weights.shape[1]
         means, lows = np.full((2, len(policies), m), np.nan)
@@ -154,7 +142,8 @@ class Search:
         """Give fresh episodes to the candidates that promise most beyond the archive, and let the archive decide."""
         if self.config.offer == "episodes" or not len(self.candidates):
             return
-        places = self._promising(self.config.verified)
+        affordable = self._affordable if len(self.archive) else max(1, self._affordable)
+        places = self._promising(min(self.config.verified, affordable))
         if len(places):
             policies = self.candidates.take(places).policies
             assert policies is not None
@@ -184,16 +173,24 @@ class Search:
         self.archive = self._admitted(self.archive, policies, label, self.config.episodes)
 
     def _admitted(self, archive: Archive, policies: Snapshots, label: str, episodes: int) -> Archive:
-        returns, steps = evaluate(
-            self.networked,
-            policies,
-            episodes,
-            self.config.actions,
-            max_episode_steps=self.config.max_episode_steps,
-            seed=self.seed,
-            label=label,
-        )
-        self.ledger.selection += steps
+        """Fresh episodes, a portion at a time for as long as the budget surely pays for the next."""
+        portions: list[np.ndarray] = []
+        for played in range(0, episodes, PORTION):
+            n = min(PORTION, episodes - played)
+            if played and self.ledger.affords(n) < len(policies):
+                break
+            returns, steps = evaluate(
+                self.networked,
+                policies,
+                n,
+                self.config.actions,
+                max_episode_steps=self.config.max_episode_steps,
+                seed=self.seed,
+                label=f"{label}/{played}",
+            )
+            self.ledger.select(len(policies) * n, steps)
+            portions.append(returns)
+        returns = np.concatenate(portions, axis=1)
         return archive.offer(policies, returns.mean(axis=1), lower_bounds(returns, self.config.z))
 
     def _next_round(self) -> None:
@@ -207,8 +204,7 @@ class Search:
         if plan is None:
             return
         cost = len(plan.starts) * (self.config.round_ppo.envs * self.config.round_ppo.steps + self._offered)
-        left = self.config.total_steps - self.ledger.total - self._reserve
-        iterations = min(self.config.round_iterations, left // cost)
+        iterations = min(self.config.round_iterations, (self.ledger.left - self._reserve) // cost)
         if iterations < min(self.config.round_iterations, 5):
             return
         self.rounds, self.plan = self.rounds + 1, plan
@@ -218,20 +214,23 @@ class Search:
         self.planned = int(iterations)
 
     @property
+    def _affordable(self) -> int:
+        """Policies whose first portion of fresh episodes the budget surely pays for."""
+        return self.ledger.affords(min(PORTION, self.config.episodes))
+
+    @property
     def _offered(self) -> int:
         """Steps per policy and iteration that offering fresh episodes may take."""
         if self.config.offer == "training":
             return 0
-        return -(-self.config.episodes * (self.config.max_episode_steps or 0) // self.config.offer_every)
+        return math.ceil(self.config.episodes * self.ledger.episode / self.config.offer_every)
 
     @property
     def _reserve(self) -> int:
-        """Steps that verifying a round may take."""
-        if self.config.offer == "episodes":
-            return 0
-        limit = self.config.max_episode_steps or 0
+        """Steps that the last choices may take: among a round's candidates, and among the finalists."""
         c = self.config
-        return (c.verified * c.episodes + c.finalists * c.final_episodes) * limit * 2 // 3
+        verified = 0 if c.offer == "episodes" else c.verified * c.episodes
+        return math.ceil((verified + c.finalists * c.final_episodes) * self.ledger.episode)
 
     def _known(self) -> Known:
         points, ref = self.archive.means, self.ref_point
@@ -301,8 +300,7 @@ class Search:
             tensors |= archive_tensors(name, archive)
         return tensors, {
             "learning": facts,
-            "training": self.ledger.training,
-            "selection": self.ledger.selection,
+            "ledger": self.ledger.to_json(),
             "rounds": self.rounds,
             "planned": self.planned,
             "plan": None if self.plan is None else self.plan.to_json(),
@@ -313,7 +311,7 @@ class Search:
 
     def load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.ledger = Ledger(facts["training"], facts["selection"])
+        self.ledger = replace(self.ledger, **facts["ledger"])
         self.rounds, self.planned = facts["rounds"], facts["planned"]
         self.tried = Counter({tuple(key): int(count) for *key, count in facts["tried"]})
         self.gained = np.array(facts["gained"])

@@ -142,6 +142,33 @@ def test_a_reference_point_of_another_length_is_refused(tmp_path):
         config.method.train(cell, config.task, FitContext(tmp_path, tmp_path))
 
 
+@pytest.mark.parametrize("total", [900, 1500, 2500])
+def test_choosing_stays_within_the_budget_where_episodes_last_to_their_limit(total, tmp_path):
+    """Untrained policies wander for all of 100 steps; 4 finalists x 40 episodes x 100 steps are more than any of these budgets."""
+    from pareto.cells import FitContext
+
+    config = study(BARRIER, max_episode_steps=100, total_steps=total, final_episodes=40, actions="sample")
+    ends = [{"treasure": 1.0, "time": 0.0}, {"treasure": 0.0, "time": 1.0}]
+    cell = config.method.plan(config.task, ends, (0,))[0]
+    (tmp_path / "a").mkdir()
+    cost = config.method.train(cell, config.task, FitContext(tmp_path / "a", tmp_path / "b")).cost
+    assert 0 < cost.selection_env_steps <= total - cost.env_steps
+
+
+def test_what_is_set_aside_for_choosing_follows_the_dearest_episodes_so_far():
+    """4 candidates x 4 episodes and 4 finalists x 6 are 40 episodes: 400 steps at the limit of 10, 120 once they take 3."""
+    from pareto.agents.learning import Networked
+
+    config = study(BARRIER, final_episodes=6)
+    method = config.method
+    search = Search(method, Networked.of(config.task, method.ppo), np.eye(2), 0)
+    assert search._reserve == 400
+    search.ledger.select(10, 30)
+    search.ledger.select(10, 20)
+    assert search._reserve == 120
+    assert search._affordable == (1500 - 50) // (4 * 10)
+
+
 @pytest.mark.slow
 def test_hard_budgets_find_points_that_no_weighted_sum_finds():
     """Concave map, the two ends known after the first stage; budgets add at least one treasure between them."""
