@@ -113,7 +113,7 @@ class Search:
         """
         last = best_together(self.archive, self.ref_point, self.config.finalists)
         episodes = self.config.final_episodes
-        if episodes and len(last) * episodes * self.ledger.episode <= self.ledger.left:
+        if episodes and len(last) * episodes * self.ledger.likely <= self.ledger.left:
             assert last.policies is not None
             fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
             last = self._admitted(fresh, last.policies, "final", episodes)
@@ -223,14 +223,15 @@ class Search:
         """Steps per policy and iteration that offering fresh episodes may take."""
         if self.config.offer == "training":
             return 0
-        return math.ceil(self.config.episodes * self.ledger.episode / self.config.offer_every)
+        return math.ceil(self.config.episodes * self.ledger.likely / self.config.offer_every)
 
     @property
     def _reserve(self) -> int:
         """Steps that the last choices may take: among a round's candidates, and among the finalists."""
         c = self.config
-        verified = 0 if c.offer == "episodes" else c.verified * c.episodes
-        return math.ceil((verified + c.finalists * c.final_episodes) * self.ledger.episode)
+        verified = 0 if c.offer == "episodes" else c.verified
+        finalists = min(c.finalists, len(self.archive) + c.verified)
+        return math.ceil((verified * c.episodes + finalists * c.final_episodes) * self.ledger.likely)
 
     def _known(self) -> Known:
         points, ref = self.archive.means, self.ref_point

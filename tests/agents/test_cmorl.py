@@ -155,7 +155,7 @@ def test_choosing_stays_within_the_budget_where_episodes_last_to_their_limit(tot
     assert 0 < cost.selection_env_steps <= total - cost.env_steps
 
 
-def test_what_is_set_aside_for_choosing_follows_the_dearest_episodes_so_far():
+def test_what_is_set_aside_for_choosing_follows_the_episodes_played_last():
     """4 candidates x 4 episodes and 4 finalists x 6 are 40 episodes: 400 steps at the limit of 10, 120 once they take 3."""
     from pareto.agents.learning import Networked
 
@@ -163,8 +163,8 @@ def test_what_is_set_aside_for_choosing_follows_the_dearest_episodes_so_far():
     method = config.method
     search = Search(method, Networked.of(config.task, method.ppo), np.eye(2), 0)
     assert search._reserve == 400
-    search.ledger.select(10, 30)
     search.ledger.select(10, 20)
+    search.ledger.select(10, 30)
     assert search._reserve == 120
     assert search._affordable == (1500 - 50) // (4 * 10)
 
