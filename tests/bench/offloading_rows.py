@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import yaml
 
 import pareto
 from envs.offloading import annealing, coarse, evolution, linucb, scored
 from envs.offloading.heuristics import Greedy, Random, RoundRobin, Rule, ShortestQueue
 
+SEED = 8_000_000  # of the held-out episodes
 SEARCH_SEED = 7_900_000  # episodes that searched rules learn on; neither calibration's nor held-out ones
 DELAY = np.linspace(0, 1, 101)
 EVEN = np.column_stack([DELAY, 1 - DELAY])
@@ -27,6 +29,7 @@ class Row:
         begin: makes, once it is needed, what makes a rule from the index of each copy's policy.
         preferences: [P, 2] that its policies stand for; None where they stand for none.
         wide: whether it looks at the histogram of residuals.
+        home: system its run was scored on.
     """
 
     title: str
@@ -34,6 +37,7 @@ class Row:
     begin: Callable[[], Callable[[np.ndarray], Rule]]
     preferences: np.ndarray | None = None
     wide: bool = False
+    home: str = ""
 
 
 class Dispatched(Rule):
@@ -101,19 +105,20 @@ def trained(run, scales):
     """Name -> row of a run folder: a dispatcher at any preference, or one policy per weight vector of the study."""
     policies, front = pareto.load(run), json.loads((run / "front.json").read_text())
     title = front["study"].removeprefix("offloading_")
+    home = yaml.safe_load((run / "config.yaml").read_text())["task"]["options"]["config"]
     records = [r for r in policies.records if r.kind == "agent"]
     actors = [policies.policy(r).actor for r in records]
     name = f"{title}-{records[0].id}"
     if hasattr(actors[0], "choose") and "scalarized" not in front["method"]:
         return {
             f"{name}{suffix}": Row(
-                title, 101, lambda w=w: lambda i: Dispatched(actors[0], w[i]), w, wide=True
+                title, 101, lambda w=w: lambda i: Dispatched(actors[0], w[i]), w, wide=True, home=home
             )
             for suffix, w in (("", EVEN), ("-placed", PLACED))
         }
     raw = np.array([[r.weights[o] for o in ("delay", "energy")] for r in records])
     own = raw if hasattr(actors[0], "choose") else raw * scales / (raw * scales).sum(axis=1, keepdims=True)
-    return {name: Row(title, len(actors), lambda: lambda i: OneEach(actors, i), own, wide=True)}
+    return {name: Row(title, len(actors), lambda: lambda i: OneEach(actors, i), own, wide=True, home=home)}
 
 
 def _by_index(rule, table):
