@@ -2,7 +2,9 @@
 
 Trains MODPO policies one by one and weight-conditioned policies at several costs, with implicit margins (labels only; the
 corner policies that are margins count as cost) and with explicit ones (rewards known), and writes table and curve to
-reports/align/. What is finished is kept: `python tests/bench/one_run_front.py [--out runs/one_run_front] [--seeds 3]`.
+reports/align/. What is finished is kept, policy by policy: `python tests/bench/one_run_front.py [--out runs/one_run_front]
+[--seeds 3] [--every 3]`; with `--every 3` both ways are compared at every third weight vector, and a later run for all of them
+trains only what is missing.
 
 Both are measured at the same weight vectors off the corners: a separate policy is trained at each of them, the conditioned one
 sees none of them in training, where sampled weights are continuous. Cost is CPU time of one thread in the training loop, and
@@ -17,9 +19,12 @@ import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +43,9 @@ from pareto.tasks.lab import Lab, exact, language
 REPORT = Path("reports/align")
 OBJECTIVES = ("helpful", "brief", "harmless")
 BETA, STEPS = 1.0, 300
-BATCH = {"modpo": 128, "modpo_conditioned": 64}
-"""Pairs a step; the conditioned run averages over several weight vectors of each pair already."""
-COMMON = {"beta": BETA, "mass_anchor": 0.1, "adapter": FullFineTuning()}
+ANCHOR, BATCH, LR = 0.05, 128, 4e-3
+"""Of both ways. Tried on corners, 300 steps: the anchor at .15, .05 and .02, rates of 2e-3, 4e-3 and 6e-3 (reports/log.md)."""
+COMMON = {"beta": BETA, "mass_anchor": ANCHOR, "adapter": FullFineTuning()}
 WEIGHTS = {
     2: [(i / 22, 1 - i / 22) for i in range(1, 22)],
     3: [tuple((np.array(c) + 1) / 9) for c in itertools.product(range(7), repeat=3) if sum(c) == 6],
@@ -54,12 +59,14 @@ class Bench:
     Args:
         m: objectives.
         out: where everything is kept.
+        every: 1: all weight vectors; n: every nth of them.
     """
 
-    def __init__(self, m: int, out: Path) -> None:
+    def __init__(self, m: int, out: Path, every: int = 1) -> None:
         self.m, self.out = m, out / f"m{m}"
+        self.weights = WEIGHTS[m][every // 2 :: every]
         self.lab = Lab(seed=0, objectives=list(OBJECTIVES[:m]), pairs=300_000)
-        self.results = out / "results.json"
+        self.results = out / "results"
 
     @cached_property
     def reference(self) -> Path:
@@ -83,9 +90,7 @@ class Bench:
     def train(self, method: Any, weights: Any, seed: int, steps: int) -> dict[str, Any]:
         """Train the last cell of a plan, and before it those it needs; folders and cost of each."""
         done: dict[str, Path] = {}
-        own = method.model_copy(
-            update={"training": TrainConfig(steps=steps, batch_size=BATCH[method.name], lr=2e-3)}
-        )
+        own = method.model_copy(update={"training": TrainConfig(steps=steps, batch_size=BATCH, lr=LR)})
         cells = own.plan(self.lab, [] if weights is None else [self.lab.objectives.named(weights)], [seed])
         done[cells[0].id] = self.reference
         for cell in cells[1:]:
@@ -170,24 +175,21 @@ class Bench:
             states.append(out.last_hidden_state[:, -1].view(len(ids), c ** (s + 1), -1))
         return states
 
-    def result(self, name: str, make: Any) -> Any:
-        """A named result, from the file or made and put there."""
-        key = f"m{self.m}/{name}"
-        known = json.loads(self.results.read_text()) if self.results.exists() else {}
-        if key not in known:
-            made = make()
-            known = json.loads(self.results.read_text()) if self.results.exists() else {}
-            atomic.write_json(self.results, {**known, key: made})
-            known[key] = made
-            print(key, flush=True)
-        return known[key]
+    def result(self, name: str, make: Callable[[], Any]) -> Any:
+        """A named result, from its file or made and put there."""
+        file = self.results / f"m{self.m}" / str(len(self.weights)) / f"{name}.json"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_json(file, make())
+            print(file.relative_to(self.results), flush=True)
+        return json.loads(file.read_text())
 
     def separate(self, margins: str, seed: int, steps: int) -> dict[str, Any]:
         """Policies one by one."""
 
         def make() -> dict[str, Any]:
             method, points, cost, corners = MODPO(margins=margins, **COMMON), [], [], {}
-            for w in WEIGHTS[self.m]:
+            for w in self.weights:
                 done = self.train(method, np.array(w), seed, steps)
                 points.append(self.measure_one(done["folder"], np.array(w)))
                 cost.append(done["own"])
@@ -196,19 +198,18 @@ class Bench:
 
         return self.result(f"separate/{margins}/{seed}/{steps}", make)
 
-    def conditioned(self, margins: str, seed: int, steps: int, **more: Any) -> dict[str, Any]:
+    def conditioned(self, margins: str, seed: int, steps: int) -> dict[str, Any]:
         """One conditioned policy at all weights."""
-        method = MODPOConditioned(margins=margins, views=1, **{**COMMON, **more})
-        tag = "".join(f"/{k}={v}" for k, v in sorted(more.items()))
+        method = MODPOConditioned(margins=margins, views=1, **COMMON)
 
         def make() -> dict[str, Any]:
             done = self.train(method, None, seed, steps)
             return {
-                "points": self.measure_all(done["folder"], WEIGHTS[self.m]),
+                "points": self.measure_all(done["folder"], self.weights),
                 "cost": [done["own"]],
             }
 
-        return self.result(f"conditioned/{margins}/{seed}/{steps}{tag}", make)
+        return self.result(f"conditioned/{margins}/{seed}/{steps}", make)
 
 
 def noting(marks: list[float]) -> Any:
@@ -216,38 +217,71 @@ def noting(marks: list[float]) -> Any:
     return lambda step, total, figures: marks.append(time.process_time())
 
 
-ONE = {2: 710, 3: 570}
+ONE = {2: 365, 3: 335}
 """Objectives -> steps of the conditioned run that costs 1.5 times the CPU time of one separate run of `STEPS`."""
-TOTAL = {("implicit", 2): 10880, ("explicit", 2): 9940, ("implicit", 3): 11780, ("explicit", 3): 10640}
+TOTAL = {("implicit", 2): 5650, ("explicit", 2): 5160, ("implicit", 3): 7090, ("explicit", 3): 6400}
 """Steps at the CPU time of all separate runs, corner policies that serve as margins included."""
 
 
+@dataclass(frozen=True)
+class Job:
+    """One result to make.
+
+    Args:
+        m: objectives.
+        way: "separate" or "conditioned".
+        margins: "implicit" or "explicit".
+        seed: of the trainings.
+        steps: of each training.
+    """
+
+    m: int
+    way: str
+    margins: str
+    seed: int
+    steps: int
+
+    def do(self, out: Path, every: int) -> None:
+        """Make it, unless it is there."""
+        torch.set_num_threads(1)
+        getattr(Bench(self.m, out, every), self.way)(self.margins, self.seed, self.steps)
+
+
+def jobs(args: argparse.Namespace) -> Iterator[Job]:
+    """What is asked for, most wanted first."""
+    for stage in args.stage:
+        for seed, m, margins in ((s, m, x) for s in range(args.seeds) for m in args.m for x in args.margins):
+            if stage == 1:
+                yield Job(m, "conditioned", margins, seed, ONE[m])
+                yield Job(m, "separate", margins, seed, STEPS)
+            elif stage == 2:
+                yield Job(m, "conditioned", margins, seed, TOTAL[margins, m])
+            elif seed == 0:
+                yield Job(m, "separate", margins, seed, STEPS // 2)
+                for share in (0.5, 2, 4):
+                    yield Job(m, "conditioned", margins, seed, int(share * ONE[m]))
+
+
 def main() -> None:
-    """Do what is missing, most wanted first, and write the report."""
+    """Do what is missing and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/one_run_front"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--m", type=int, nargs="+", default=[2, 3])
+    parser.add_argument("--every", type=int, default=1, help="compare at every nth weight vector")
     parser.add_argument("--stage", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--margins", nargs="+", default=["implicit", "explicit"])
+    parser.add_argument("--workers", type=int, default=1, help="processes, a job in each")
     parser.add_argument("--report", action="store_true", help="only write the report of what is there")
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    benches = [Bench(m, args.out) for m in args.m]
     if not args.report:
-        for stage in args.stage:
-            for seed, bench in itertools.product(range(args.seeds), benches):
-                for margins in args.margins:
-                    if stage == 1:
-                        bench.separate(margins, seed, STEPS)
-                        bench.conditioned(margins, seed, ONE[bench.m])
-                    elif stage == 2:
-                        bench.conditioned(margins, seed, TOTAL[margins, bench.m])
-                    elif seed == 0:
-                        bench.separate(margins, seed, STEPS // 2)
-                        for share in (0.5, 2, 4):
-                            bench.conditioned(margins, seed, int(share * ONE[bench.m]))
-    write(json.loads((args.out / "results.json").read_text()))
+        # several would make the references at once
+        print("references:", *(Bench(m, args.out).reference for m in args.m))
+        with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(job.do, args.out, args.every) for job in jobs(args)]):
+                done.result()
+                write(args.out / "results")
+    write(args.out / "results")
 
 
 def mean(points: list[Mapping[str, Any]], what: str, split: str = "selection") -> float:
@@ -260,15 +294,14 @@ def volume(points: list[Mapping[str, Any]], m: int, split: str = "selection") ->
     return float(front.hypervolume(np.array([p[split]["values"] for p in points]), np.full(m, -4.0)))
 
 
-def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a (m, margins, way, steps): means over seeds."""
-    groups: dict[tuple[str, str, str, int], list[Any]] = {}
-    for key, value in results.items():
-        m, way, margins, _, steps = key.split("/")[:5]
-        if len(key.split("/")) == 5:
-            groups.setdefault((m, margins, way, int(steps)), []).append(value)
+def rows(results: Path) -> list[dict[str, Any]]:
+    """One row a (m, weight vectors, margins, way, steps): means over seeds."""
+    groups: dict[tuple[str, int, str, str, int], list[Any]] = {}
+    for file in sorted(results.glob("m*/*/*/*/*/*.json")):
+        m, n, way, margins, _, steps = file.relative_to(results).with_suffix("").parts
+        groups.setdefault((m, int(n), margins, way, int(steps)), []).append(json.loads(file.read_text()))
     found = []
-    for (m, margins, way, steps), runs in sorted(groups.items(), key=lambda g: (*g[0][:3], g[0][3])):
+    for (m, n, margins, way, steps), runs in sorted(groups.items()):
         k = int(m[1:])
         own = [sum(c["cpu_s"] for c in r["cost"]) for r in runs]
         per = [own_s / len(r["cost"]) for own_s, r in zip(own, runs)]
@@ -278,6 +311,7 @@ def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(
             {
                 "m": k,
+                "weights": n,
                 "margins": margins,
                 "way": way,
                 "steps": steps,
@@ -297,16 +331,20 @@ def rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def write(results: Mapping[str, Any]) -> None:
+def write(results: Path) -> None:
     """Table as Markdown and JSON."""
     table = rows(results)
-    base = {(r["m"], r["margins"]): r for r in table if r["way"] == "separate" and r["steps"] == STEPS}
+    base = {
+        (r["m"], r["weights"], r["margins"]): r
+        for r in table
+        if r["way"] == "separate" and r["steps"] == STEPS
+    }
     lines = [
         "# A whole front from one run, against separate runs",
         "",
-        "Lab seed 0 (96 prompts, 1,024 replies each, enumerated), full fine-tuning, beta 1, mass anchor 0.1, batches of "
-        f"{BATCH['modpo']} pairs (conditioned: {BATCH['modpo_conditioned']}), learning rate 2e-3. Separate: a MODPO run of {STEPS} "
-        "steps for each of 21 (m = 2) or 28 (m = 3) weight vectors off the corners. Conditioned: one `modpo_conditioned` run, "
+        "Lab seed 0 (96 prompts, 1,024 replies each, enumerated), full fine-tuning, beta 1, mass anchor "
+        f"{ANCHOR}, batches of {BATCH} pairs, learning rate {LR:g}. Separate: a MODPO run of {STEPS} steps for each of the weight "
+        "vectors off the corners, of which there are 21 (m = 2) and 28 (m = 3), or every third of them. Conditioned: one `modpo_conditioned` run, "
         "measured at the same weight vectors, none of them seen in training. Cost is tokens trained and CPU time of the training "
         "loops, in units of one separate run; corner policies that serve as margins are in the separate runs' cost. KL is the "
         "mean over policies of KL(pi || pi*) in nats on the prompts trained on, in brackets the range over seeds; hypervolume "
@@ -314,18 +352,18 @@ def write(results: Mapping[str, Any]) -> None:
         "labels of one objective and the rewards of the others, the conditioned run the rewards of all and no label, so that it "
         "has no noise of labels to average out. Policies further from the reference have more hypervolume.",
         "",
-        "| m | margins | way | steps | seeds | tokens, runs | CPU time, runs | KL to exact | optimality | held-out "
+        "| m | weight vectors | margins | way | steps | seeds | tokens, runs | CPU time, runs | KL to exact | optimality | held-out "
         "| KL to reference | hypervolume |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
 
     for r in table:
-        unit = base.get((r["m"], r["margins"]))
+        unit = base.get((r["m"], r["weights"], r["margins"]))
         cost, tokens = (
             (r["cpu_s"] / unit["cpu_one_s"], r["tokens"] / unit["tokens_one"]) if unit else (0.0, 0.0)
         )
         lines.append(
-            f"| {r['m']} | {r['margins']} | {r['way']} | {r['steps']} | {r['seeds']} | {tokens:.2f} | {cost:.2f} "
+            f"| {r['m']} | {r['weights']} | {r['margins']} | {r['way']} | {r['steps']} | {r['seeds']} | {tokens:.2f} | {cost:.2f} "
             f"| {r['kl_to_exact']:.3f} [{min(r['kl_to_exact_by_seed']):.3f}, {max(r['kl_to_exact_by_seed']):.3f}] "
             f"| {r['optimality']:.3f} | {r['optimality_heldout']:.3f} | {r['kl']:.2f} | {r['hypervolume']:.2f} |"
         )
@@ -337,18 +375,17 @@ def write(results: Mapping[str, Any]) -> None:
     REPORT.mkdir(parents=True, exist_ok=True)
     atomic.write_text(REPORT / "one_run_front.md", "\n".join(lines) + "\n")
     atomic.write_json(REPORT / "one_run_front.json", {"rows": table})
-    print("\n".join(lines))
 
 
 def reading(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> list[str]:
     """What follows, in words with the numbers put in."""
     found = []
-    for (m, margins), unit in base.items():
+    for (m, n, margins), unit in base.items():
         for r in table:
-            if (r["m"], r["margins"], r["way"]) == (m, margins, "conditioned"):
+            if (r["m"], r["weights"], r["margins"], r["way"]) == (m, n, margins, "conditioned"):
                 tokens, cost = r["tokens"] / unit["tokens_one"], r["cpu_s"] / unit["cpu_one_s"]
                 found.append(
-                    f"- m = {m}, {margins} margins, {r['steps']} steps: one run with {tokens:.2f} times the tokens and {cost:.2f} "
+                    f"- m = {m}, {n} weight vectors, {margins} margins, {r['steps']} steps: one run with {tokens:.2f} times the tokens and {cost:.2f} "
                     f"times the CPU time of one separate run (all of those: {unit['tokens'] / unit['tokens_one']:.1f} and "
                     f"{unit['cpu_s'] / unit['cpu_one_s']:.1f}) has {r['kl_to_exact'] / unit['kl_to_exact']:.2f} times their mean "
                     f"KL and {r['hypervolume'] / unit['hypervolume']:.3f} times their hypervolume."
