@@ -31,8 +31,8 @@ OBJECTIVES = ("helpful", "brief", "harmless", "honest", "formal")
 BATCH = 128
 WEIGHTS = {2: (5, 20), 3: (6, 6), 5: (10, 3)}
 """Objectives -> (weight vectors of methods that train one policy each, divisions of those that serve any weights)."""
-STEPS = {2: 3750, 3: 3000, 5: 3500}
-"""Objectives -> optimiser steps in all, for every method: 750, 500 and 350 for each policy of MODPO."""
+STEPS = {2: 3000, 3: 3000, 5: 3500}
+"""Objectives -> optimiser steps in all, for every method: 600, 500 and 350 for each policy of MODPO."""
 LR, ANCHOR = 4e-3, 0.05
 """For short trainings; the configs, which train longer, are slower and hold the mass more firmly (reports/log.md)."""
 
@@ -164,10 +164,14 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Trainers on the lab at equal training tokens",
         "",
-        "Lab seed 0, full fine-tuning, beta 1, labels only. Optimality is the share of the achievable regularised utility (1 is "
+        "Lab seed 0, full fine-tuning, beta 1, from labels of pairs (dpa and rewards_in_context: from scored replies). Optimiser steps of "
+        f"{BATCH} pairs in all: "
+        + ", ".join(f"{n} (m = {m})" for m, n in STEPS.items())
+        + f"; of methods that learn from pairs the "
+        f"learning rate is {LR:g} and the mass anchor {ANCHOR}. Optimality is the share of the achievable regularised utility (1 is "
         "the exact optimum), on prompts trained on; a mean over policies and seeds, in brackets the seeds' range. Ratios are to the exact "
         "front at the same mean divergence, seed by seed. Methods that aim at no optimum of one beta have no optimality. Tokens are "
-        "those of one seed, the reference's training included.",
+        "those of one seed, with its share of the reference's; wall time is that of all cells, on a machine with other work.",
         "",
         "| m | method | policies | seeds | optimality | held-out | KL to exact | KL to reference | hypervolume ratio | coverage "
         "| mixture ratio | tokens, M | wall, s |",

@@ -97,7 +97,9 @@ class Bench:
             folder, note = self.out / cell.id, self.out / f"{cell.id}.json"
             if not note.exists():
                 scratch = self.out / f"{cell.id}-scratch"
-                scratch.mkdir(parents=True, exist_ok=True)
+                # a training that was killed begins anew: half of one has half the cost
+                shutil.rmtree(scratch, ignore_errors=True)
+                scratch.mkdir(parents=True)
                 marks: list[float] = []
                 with atomic.staged_folder(folder) as staging:
                     needs = {name: done[i] for name, i in cell.needs.items()}
@@ -295,10 +297,12 @@ def volume(points: list[Mapping[str, Any]], m: int, split: str = "selection") ->
 
 
 def rows(results: Path) -> list[dict[str, Any]]:
-    """One row a (m, weight vectors, margins, way, steps): means over seeds."""
+    """One row a (m, weight vectors, margins, way, steps): means over the seeds that have separate runs to compare with."""
     groups: dict[tuple[str, int, str, str, int], list[Any]] = {}
     for file in sorted(results.glob("m*/*/*/*/*/*.json")):
-        m, n, way, margins, _, steps = file.relative_to(results).with_suffix("").parts
+        m, n, way, margins, seed, steps = file.relative_to(results).with_suffix("").parts
+        if not (results / m / n / "separate" / margins / seed / f"{STEPS}.json").exists():
+            continue
         groups.setdefault((m, int(n), margins, way, int(steps)), []).append(json.loads(file.read_text()))
     found = []
     for (m, n, margins, way, steps), runs in sorted(groups.items()):
