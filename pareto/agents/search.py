@@ -20,7 +20,7 @@ from pareto.agents.keeping import archive_from, archive_tensors, best_together
 from pareto.agents.learning import Learning, Networked, first_policies
 from pareto.agents.ledger import PORTION, Ledger
 from pareto.agents.population import Snapshots
-from pareto.agents.selecting import Known, Lesson, volume
+from pareto.agents.selecting import Known, Lesson, promising, volume
 from pareto.cells import Cost
 
 if TYPE_CHECKING:
@@ -143,31 +143,13 @@ class Search:
         if self.config.offer == "episodes" or not len(self.candidates):
             return
         affordable = self._affordable if len(self.archive) else max(1, self._affordable)
-        places = self._promising(min(self.config.verified, affordable))
+        most = min(self.config.verified, affordable)
+        places = promising(self.candidates.lows, self.archive.lows, self.ref_point, most)
         if len(places):
             policies = self.candidates.take(places).policies
             assert policies is not None
             self._admit(policies, f"{self.rounds}")
         self.candidates = Archive.empty(self.weights.shape[1], self.config.candidates)
-
-    def _promising(self, most: int) -> np.ndarray:
-        """Candidates in the order in which each adds most hypervolume to the archive and those before it."""
-        held, lows, ref = self.archive.lows, self.candidates.lows, self.ref_point
-        if not np.isfinite(ref).all():
-            ref = lows.min(axis=0) - 0.1 * (np.ptp(lows, axis=0) + 1e-9)
-        chosen: list[int] = []
-        left = set(range(len(lows)))
-        base = volume(held, ref)
-        while left and len(chosen) < most:
-            gain = {i: volume(np.vstack([held, lows[i]]), ref) - base for i in sorted(left)}
-            best = max(gain, key=lambda i: gain[i])
-            if gain[best] <= 0:
-                break
-            chosen.append(best)
-            left.discard(best)
-            held = np.vstack([held, lows[best]])
-            base += gain[best]
-        return np.array(chosen, dtype=np.int64)
 
     def _admit(self, policies: Snapshots, label: str) -> None:
         self.archive = self._admitted(self.archive, policies, label, self.config.episodes)

@@ -157,6 +157,32 @@ def expected(known: Known, reach: float) -> np.ndarray:
     return np.maximum(moved / total, 0.0)
 
 
+def promising(lows: np.ndarray, held: np.ndarray, ref_point: np.ndarray, most: int) -> np.ndarray:
+    """[<= most] places of candidates, in the order in which each adds most hypervolume to what is held and those before it.
+
+    Args:
+        lows: [c, m] what each of c >= 1 candidates surely reaches, larger is better.
+        held: [K, m] what is there already.
+        ref_point: [m]; where it is not finite, a tenth of the range below the candidates.
+        most: >= 0.
+    """
+    if not np.isfinite(ref_point).all():
+        ref_point = lows.min(axis=0) - 0.1 * (np.ptp(lows, axis=0) + 1e-9)
+    chosen: list[int] = []
+    left = set(range(len(lows)))
+    base = volume(held, ref_point)
+    while left and len(chosen) < most:
+        gain = {i: volume(np.vstack([held, lows[i]]), ref_point) - base for i in sorted(left)}
+        best = max(gain, key=lambda i: gain[i])
+        if gain[best] <= 0:
+            break
+        chosen.append(best)
+        left.discard(best)
+        held = np.vstack([held, lows[best]])
+        base += gain[best]
+    return np.array(chosen, dtype=np.int64)
+
+
 def volume(points: np.ndarray, ref_point: np.ndarray) -> float:
     """Hypervolume of points [n, m]; those not better than the reference point add nothing."""
     inside = points[(points > ref_point).all(axis=1)]

@@ -8,7 +8,7 @@ from pareto.agents.archive import Archive, crowding, lower_bounds
 from pareto.agents.gaps import GapSelection
 from pareto.agents.normalise import Running
 from pareto.agents.population import Snapshots
-from pareto.agents.selecting import CrowdingSelection, GainSelection, Known, Lesson, expected
+from pareto.agents.selecting import CrowdingSelection, GainSelection, Known, Lesson, expected, promising
 from pareto.objectives import Objectives
 
 
@@ -139,3 +139,11 @@ def test_a_gap_that_was_tried_in_vain_waits():
 def test_policies_behind_the_front_of_the_two_objectives_open_no_gap():
     choices = GapSelection(between=("a", "b"), n=2).choose(known([[1, 9], [4, 4], [5, 5], [9, 1]]), [0, 1])
     assert {c.place for c in choices} <= {0, 2, 3}
+
+
+def test_candidates_promise_what_they_add_to_those_before_them():
+    """Above (0, 0) with (2, 2) held: (3, 1) adds 1, (1, 4) adds 2, (1.5, 3.5) adds 2.25 and leaves (1, 4) .5 and (3, 1) its 1."""
+    lows, held = np.array([[3.0, 1.0], [1.0, 4.0], [1.5, 3.5], [1.0, 1.0]]), np.array([[2.0, 2.0]])
+    assert promising(lows, held, np.zeros(2), 4).tolist() == [2, 0, 1]
+    assert promising(lows, held, np.zeros(2), 1).tolist() == [2]
+    assert promising(lows, held[:0], np.full(2, -np.inf), 1).tolist() == [2]
