@@ -144,7 +144,12 @@ class Search:
             return
         affordable = self._affordable if len(self.archive) else max(1, self._affordable)
         most = min(self.config.verified, affordable)
-        places = promising(self.candidates.lows, self.archive.lows, self.ref_point, most)
+        lows, held = self.candidates.lows, self.archive.lows
+        places = promising(lows, held, self.ref_point, most)
+        if not len(places) and not len(
+            held
+        ):  # nothing is above the reference point yet: begin with what there is
+            places = promising(lows, held, np.full(lows.shape[1], -np.inf), most)
         if len(places):
             policies = self.candidates.take(places).policies
             assert policies is not None

@@ -132,6 +132,12 @@ def test_choices_rest_on_the_reference_point_that_is_given():
         assert search.hypervolume == pytest.approx(volume)
 
 
+def test_a_search_whose_policies_all_miss_the_reference_point_goes_on_from_what_there_is(tmp_path):
+    """No treasure is worth 1,000."""
+    run_study(study(BARRIER, ref_point=(1000.0, -50.0)), tmp_path, workers=0)
+    assert len(load(tmp_path)) >= 1
+
+
 def test_a_reference_point_of_another_length_is_refused(tmp_path):
     from pareto.cells import FitContext
     from pareto.errors import ConfigError
