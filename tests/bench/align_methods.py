@@ -1,7 +1,7 @@
 """One table over all trainers on the lab at equal training tokens: optimality, hypervolume ratios, KL and cost.
 
 Every row is an ordinary sweep of the method's own config under configs/, with the number of objectives, the seeds and the length
-of training set from here, so that all methods train on about the same tokens: `--steps` optimiser steps of 128 pairs in all,
+of training set from here, so that all methods train on about the same tokens: `STEPS` optimiser steps of 128 pairs in all,
 shared out over the trainings that a method needs. Sweeps resume; rows that are not done are left out of the table.
 
     python tests/bench/align_methods.py --out runs/align_methods                 # everything, hours
@@ -31,7 +31,7 @@ OBJECTIVES = ("helpful", "brief", "harmless", "honest", "formal")
 BATCH = 128
 WEIGHTS = {2: (5, 20), 3: (6, 6), 5: (10, 3)}
 """Objectives -> (weight vectors of methods that train one policy each, divisions of those that serve any weights)."""
-STEPS = {2: 3000, 3: 3000, 5: 3500}
+STEPS = {2: 3750, 3: 3000, 5: 3500}
 """Objectives -> optimiser steps in all, for every method: 600, 500 and 350 for each policy of MODPO."""
 LR, ANCHOR = 4e-3, 0.05
 """For short trainings; the configs, which train longer, are slower and hold the mass more firmly (reports/log.md)."""
