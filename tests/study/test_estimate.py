@@ -17,6 +17,7 @@ from pareto.study.plan import plan_study
 from pareto.study.rows import Row
 from pareto.study.run import run_study
 from pareto.study.store import Store
+from tests.laws.resuming import OFFLOADING, TINY
 
 SIZES = TextSizes(pairs=100, replies=150, prompt_tokens=4, response_tokens=3)
 
@@ -258,9 +259,8 @@ def test_every_method_says_what_it_will_take(tmp_path: Path) -> None:
 
 def says_what_it_will_take(name: str, tmp_path: Path) -> None:
     text = METHODS.get(name).__module__.startswith("pareto.align")
-    env = (
-        "pareto/Offloading-v0" if name in ("gmorl", "sac_scalarized") else "pareto/DeepSeaTreasureConcave-v0"
-    )
+    dispatches = TINY[name][0] is OFFLOADING
+    env = "pareto/Offloading-v0" if dispatches else "pareto/DeepSeaTreasureConcave-v0"
     made = load_study(
         {
             "study": "any",
