@@ -17,7 +17,8 @@ def picture(rows, costs, mix, path):
         FigureCanvasSVG(drawn)
         left, right = drawn.subplots(1, 2)
         learned = [k for k, r in rows.items() if r.wide and "placed" not in k][:2]
-        for i, key in enumerate((*DRAWN, *learned)):
+        drawn_rules = [k for k in DRAWN if k in costs]
+        for i, key in enumerate((*drawn_rules, *learned)):
             c = costs[key]
             mean = c.mean(axis=1)
             error = 1.96 * c.std(axis=1, ddof=1) / np.sqrt(c.shape[1])
@@ -25,7 +26,7 @@ def picture(rows, costs, mix, path):
                 mean[:, 0], mean[:, 1], error[:, 1], error[:, 0], fmt=canvas.MARKERS[i], ms=3, lw=0.6,
                 color=canvas.RUNS[i], label=rows[key].title,
             )  # fmt: skip
-        highest = 1.15 * max(costs[k].mean(axis=1)[:, 1].max() for k in DRAWN if k != "random")
+        highest = 1.15 * max(costs[k].mean(axis=1)[:, 1].max() for k in drawn_rules if k != "random")
         left.set(xlabel="delay of all tasks, s", ylabel="energy, J", xscale="log", ylim=(None, highest))
         left.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         left.legend(frameon=False)

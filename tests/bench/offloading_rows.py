@@ -102,23 +102,36 @@ def rules(config, seed):
 
 
 def trained(run, scales):
-    """Name -> row of a run folder: a dispatcher at any preference, or one policy per weight vector of the study."""
+    """Name -> row of a run folder: a dispatcher at any preference, or one policy per weight vector; for every seed."""
     policies, front = pareto.load(run), json.loads((run / "front.json").read_text())
     title = front["study"].removeprefix("offloading_")
     home = yaml.safe_load((run / "config.yaml").read_text())["task"]["options"]["config"]
-    records = [r for r in policies.records if r.kind == "agent"]
-    actors = [policies.policy(r).actor for r in records]
-    name = f"{title}-{records[0].id}"
-    if hasattr(actors[0], "choose") and "scalarized" not in front["method"]:
-        return {
-            f"{name}{suffix}": Row(
-                title, 101, lambda w=w: lambda i: Dispatched(actors[0], w[i]), w, wide=True, home=home
-            )
-            for suffix, w in (("", EVEN), ("-placed", PLACED))
-        }
-    raw = np.array([[r.weights[o] for o in ("delay", "energy")] for r in records])
-    own = raw if hasattr(actors[0], "choose") else raw * scales / (raw * scales).sum(axis=1, keepdims=True)
-    return {name: Row(title, len(actors), lambda: lambda i: OneEach(actors, i), own, wide=True, home=home)}
+    agents = [r for r in policies.records if r.kind == "agent"]
+    seeds, rows = sorted({r.seed for r in agents}), {}
+    for seed in seeds:
+        records = [r for r in agents if r.seed == seed]
+        actors = [policies.policy(r).actor for r in records]
+        own = f"{title}, seed {seed}" if len(seeds) > 1 else title
+        name = f"{title}-{records[0].id}"
+        if hasattr(actors[0], "choose") and "scalarized" not in front["method"]:
+            rows |= {
+                f"{name}{suffix}": Row(
+                    own,
+                    101,
+                    lambda w=w, actor=actors[0]: lambda i: Dispatched(actor, w[i]),
+                    w,
+                    wide=True,
+                    home=home,
+                )
+                for suffix, w in (("", EVEN), ("-placed", PLACED))
+            }
+            continue
+        stated = np.array([[r.weights[o] for o in ("delay", "energy")] for r in records])
+        if not hasattr(actors[0], "choose"):
+            stated = stated * scales / (stated * scales).sum(axis=1, keepdims=True)
+        begin = lambda actors=actors: lambda i: OneEach(actors, i)  # noqa: E731 (a row per seed, each with its own)
+        rows[name] = Row(own, len(actors), begin, stated, wide=True, home=home)
+    return rows
 
 
 def _by_index(rule, table):

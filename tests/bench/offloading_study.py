@@ -5,8 +5,8 @@
 
 Every policy plays the same episodes, whose seeds neither training, nor search, nor calibration has seen. What takes a
 preference plays 101 in equal steps and, in rows of its own, 101 that are denser near energy. Every (system, row) is a file in
-runs/offloading_study; a stopped run goes on where it stopped. Writes study.json, study.md and study.svg into
-reports/agents/offloading. Intervals are of 1,000 resamples of whole episodes, the same for all rows of a system, so that
+runs/offloading_study; a stopped run goes on where it stopped. Writes study.json, study.md and study.svg, or what `--page`
+names, into reports/agents/offloading. Intervals are of 1,000 resamples of whole episodes, the same for all rows of a system, so that
 ratios are paired.
 """
 
@@ -78,6 +78,10 @@ def main():
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--others", nargs="*", default=[], choices=sorted(SYSTEMS), help="with few rows")
     parser.add_argument("--other-episodes", type=int, default=50)
+    parser.add_argument(
+        "--rows", default="all", choices=["all", "few"], help="few: of the rules only " + ", ".join(FEW)
+    )
+    parser.add_argument("--page", default="study", help="name of the files written")
     parser.add_argument("--scratch", type=Path, default=ROOT / "runs" / "offloading_study")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "agents" / "offloading")
     args = parser.parse_args()
@@ -88,9 +92,8 @@ def main():
         rows = rules(config.model_copy(update={"histogram_bins": 1}), SEED)
         for run in args.runs:
             rows |= trained(run, np.array(SCALES))
-        rows = {
-            k: r for k, r in rows.items() if (k in FEW if not r.wide and not first else _wanted(k, r, name))
-        }
+        few = not first or args.rows == "few"
+        rows = {k: r for k, r in rows.items() if (k in FEW if not r.wide and few else _wanted(k, r, name))}
         episodes = args.episodes if first else args.other_episodes
         rows_of[name], costs_of[name] = rows, measured(args.scratch, name, rows, episodes)
         systems[name] = {
@@ -107,12 +110,12 @@ def main():
         "systems": systems,
         "tiny": tiny_shares(args.tiny),
     }
-    (args.out / "study.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (args.out / "study.md").write_text("\n".join(text(facts, rows_of)) + "\n")
+    (args.out / f"{args.page}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (args.out / f"{args.page}.md").write_text("\n".join(text(facts, rows_of)) + "\n")
     rows = rows_of[args.system]
     dispatcher = next(k for k, r in rows.items() if r.wide and r.policies == 101)
     mix = server_mix(rows[dispatcher], SYSTEMS[args.system], 50)
-    picture(rows, costs_of[args.system], mix, args.out / "study.svg")
+    picture(rows, costs_of[args.system], mix, args.out / f"{args.page}.svg")
 
 
 def _wanted(key, row, system):

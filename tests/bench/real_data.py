@@ -56,8 +56,8 @@ class Data:
 
 
 DATA = {
-    "alpaca_win_vs_brevity": Data(passes=3, policies=3, divisions=6, batch_size=32, lr=5e-4),
-    "qa_feedback_modpo": Data(passes=12, policies=6, divisions=3, batch_size=16, lr=3e-4),
+    "alpaca_win_vs_brevity": Data(passes=1.5, policies=3, divisions=6, batch_size=32, lr=5e-4),
+    "qa_feedback_modpo": Data(passes=4, policies=4, divisions=3, batch_size=16, lr=3e-4),
 }
 METHODS = ("modpo", "mah_dpo", "modpo_conditioned", "soup")
 
@@ -67,7 +67,7 @@ def settings(data: str, method: str, prompts: int) -> list[str]:
     study, m = DATA[data], {"alpaca_win_vs_brevity": 2, "qa_feedback_modpo": 3}[data]
     training = f"{{epochs: {study.epochs(method, m)}, batch_size: {study.batch_size}, lr: {study.lr}}}"
     return [
-        f"study=real-{data}-{method}",
+        f"study=real-{data}",
         f"method={{name: {method}, beta: 0.1, adapter: {{kind: full}}, training: {training}}}",
         f"weights={study.weights(method)}",
         f"task.generation.prompts={prompts}",
@@ -98,9 +98,10 @@ def lines(rows: Mapping[tuple[str, str], Any]) -> Iterator[str]:
             best = {n: _chosen(run, n) for n in names}
             found = [_share(best[n]["values"][n], best[n]["ci95"][n]) for n in names]
             low, high = content["indicators"]["hypervolume_ci95"] or (float("nan"),) * 2
-            kl = sum(p["kl_nats"] for p in content["policies"]) / len(content["policies"])
+            policies = _policies(run)
+            kl = sum(p["kl_nats"] for p in policies) / len(policies)
             yield (
-                f"| {method} | {len(content['policies'])} | {' | '.join(found)} "
+                f"| {method} | {len(policies)} | {' | '.join(found)} "
                 f"| {content['indicators']['hypervolume']:.4f} [{low:.4f}, {high:.4f}] | {kl:.1f} "
                 f"| {content['cost']['train_tokens'] / 1e6:.2f} |"
             )
@@ -125,7 +126,13 @@ def _verdicts(runs: Mapping[str, Any], names: Any, alone: Mapping[str, Any]) -> 
 
 def _chosen(run: Any, objective: str) -> Mapping[str, Any]:
     """The policy that is best for one objective on the split that choices rest on."""
-    return max(run.content["policies"], key=lambda p: p["selection"]["values"][objective])
+    return max(_policies(run), key=lambda p: p["selection"]["values"][objective])
+
+
+def _policies(run: Any) -> list[Mapping[str, Any]]:
+    """What is stored of one method's policies; a folder holds those of all methods."""
+    own = {r.id for r in run.records}
+    return [p for p in run.content["policies"] if p["id"] in own]
 
 
 def _share(value: float, interval: Any) -> str:
@@ -144,17 +151,21 @@ def main() -> None:
     parser.add_argument(
         "--prompts", type=int, default=32, help="prompts that policies reply to, for KL and texts"
     )
+    parser.add_argument("--workers", type=int, help="processes; as many as the configs say where left out")
     parser.add_argument("--report", action="store_true", help="only write the page")
     args = parser.parse_args()
     rows = {}
     for data, method in itertools.product(args.data, args.only):
-        folder = args.out / f"{data}-{method}"
+        folder = args.out / data  # one for all methods: what they begin with is trained once
         if not args.report:
             pareto.sweep(
-                Path("configs") / f"{data}.yaml", out=folder, set=settings(data, method, args.prompts)
+                Path("configs") / f"{data}.yaml",
+                out=folder,
+                set=settings(data, method, args.prompts),
+                workers=args.workers,
             )
         try:
-            rows[data, method] = pareto.load(folder)
+            rows[data, method] = pareto.load(folder).of_method(method)
         except ParetoError as error:
             print(f"{data}, {method}: not done ({error})")
     if rows:
