@@ -62,8 +62,8 @@ def examples_seen(training: Mapping[str, Any], n: int) -> int:
 def settings_price(settings: Mapping[str, Any], sizes: TextSizes | None) -> Cost:
     """What follows from the settings of a cell alone: `total_steps` of an environment, or a `training` on pairs.
 
-    Both are looked for in the settings themselves, then in the parts named "method" and "experience". A share of the steps, as
-    cells that start from others or stop half-way have it, counts.
+    Both are looked for in the settings themselves, then in the parts named "method", "experience" and
+    "rollouts". A share of the steps, as cells that start from others or stop half-way have it, counts.
     """
     found = next((part for part in _parts(settings) if "total_steps" in part or "training" in part), None)
     if found is None:
@@ -80,7 +80,7 @@ def _parts(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found, places = [settings], [settings]
     while places:
         place = places.pop()
-        inner = [place[k] for k in ("method", "experience") if isinstance(place.get(k), Mapping)]
+        inner = [place[k] for k in ("method", "experience", "rollouts") if isinstance(place.get(k), Mapping)]
         found += inner
         places += inner
     return found

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +12,11 @@ from pydantic import Field
 from pareto import rng
 from pareto.agents.discrete_sac import DiscreteSAC, SACConfig
 from pareto.agents.dispatch_memory import DispatchMemory
-from pareto.cells import Cell, FitContext, PolicyFiles
+from pareto.agents.dispatching import Job
 from pareto.config import Config
 from pareto.errors import ConfigError
-from pareto.models.actors import agent_facts
 from pareto.models.actors.dispatcher import DispatcherActor
 from pareto.models.dispatching import look, reward_scales
-from pareto.state.checkpoint import Checkpoints
-from pareto.tasks.env.task import EnvTask
 
 
 class DispatchConfig(Config):
@@ -48,87 +44,36 @@ class DispatchConfig(Config):
     checkpoint_every: int = Field(default=50, ge=1)
 
 
-class Dispatches(Protocol):
-    """What has learned to dispatch."""
-
-    def actor(self, weights: np.ndarray) -> DispatcherActor:
-        """The policy at some weights."""
-        ...
-
-
-Preferences = Callable[[np.random.Generator, int], np.ndarray]
-"""(generator, n) -> [n, 2] weights of a round's episodes."""
-
-
-def checked(task: Any) -> None:
-    """Refuse tasks that are not of the offloading kind.
-
-    Raises:
-        ConfigError: another environment.
-    """
-    if tuple(task.objectives.names) != ("delay", "energy") or len(task.facts.observations.shape) != 2:
-        raise ConfigError(
-            f"a dispatcher needs pareto/Offloading-v0 or an environment with its observations [servers, features] and "
-            f"objectives (delay, energy); {task.id} has {task.facts.observations.shape} and "
-            f"{tuple(task.objectives.names)}; take cmorl, ppo_conditioned or envelope"
-        )
-
-
 class DispatchLearning:
     """One dispatcher in training.
 
     Args:
-        task: the offloading task.
+        job: what it is trained for.
         config: how much it experiences.
         sac: how it learns.
-        preferences: weights of a round's episodes.
-        seed: study seed.
-        stage: name of the job; jobs of one seed draw different numbers.
-        device: where networks are.
     """
 
-    def __init__(
-        self,
-        task: EnvTask,
-        config: DispatchConfig,
-        sac: SACConfig,
-        preferences: Preferences,
-        *,
-        seed: int,
-        stage: str,
-        device: str,
-    ) -> None:
-        self.config, self.preferences = config, preferences
+    def __init__(self, job: Job, config: DispatchConfig, sac: SACConfig) -> None:
+        self.job, self.config = job, config
         self.scales = reward_scales()
-        own = {} if config.contexts is None else {"options": dict(config.contexts)}
-        self.training = EnvTask(**{**task.model_dump(), **own})
-        self.servers = max(task.facts.observations.shape[0], self.training.facts.observations.shape[0])
-        self._name = (stage, seed)
-        self.draw = torch.Generator().manual_seed(rng.derive_seed("dispatch learning", *self._name))
-        self.sac = DiscreteSAC(sac, self.servers, self.draw, device)
-        self.done, self.steps, self.figures = 0, 0, {}
+        self.training = job.training(config.contexts)
+        self.servers = max(job.task.facts.observations.shape[0], self.training.facts.observations.shape[0])
+        self.draw = torch.Generator().manual_seed(rng.derive_seed("dispatch learning", *job.name))
+        self.sac = DiscreteSAC(sac, self.servers, self.draw, job.device)
+        self.done, self.steps, self.told = 0, 0, {}
         self.envs = self.training.open(config.copies)
         self.memory: DispatchMemory | None = None
 
-    def run(self, context: FitContext) -> None:
-        """Learn to the end, from the last checkpoint if there is one."""
-        checkpoints = Checkpoints(context.scratch / self._name[0])
-        if (latest := checkpoints.latest()) is not None:
-            self.load(latest[1], latest[2])
-        while self.steps < self.config.total_steps:
-            self.round()
-            figures = {"step": self.done, "env_steps": self.steps, **self.figures}
-            context.progress(self.steps, self.config.total_steps, figures)
-            context.log(figures)
-            if self.done % self.config.checkpoint_every == 0 and self.steps < self.config.total_steps:
-                checkpoints.save(self.done, *self.state())
-        self.envs.close()
+    @property
+    def finished(self) -> bool:
+        """Whether all decisions are taken."""
+        return self.steps >= self.config.total_steps
 
-    def round(self) -> None:
+    def step(self) -> None:
         """Play one episode in every copy, then learn."""
         config, n = self.config, self.config.copies
-        draw = rng.generator("dispatch round", *self._name, self.done)
-        weights = self.preferences(draw, n)
+        draw = rng.generator("dispatch round", *self.job.name, self.done)
+        weights = self.job.preferences(draw, n)
         observations = self.envs.reset([int(s) for s in draw.integers(2**62, size=n)])
         states, actions, rewards = [look(observations, weights, self.scales)], [], []
         over = np.zeros(n, dtype=bool)
@@ -148,8 +93,12 @@ class DispatchLearning:
         share = self.steps / config.total_steps
         for _ in range(config.updates):
             batch = self.memory.sample(self.sac.config.batch, self.draw, ends=config.ends)
-            self.figures = self.sac.update(batch.to(self.sac.device), share)
+            self.told = self.sac.update(batch.to(self.sac.device), share)
         self.done += 1
+
+    def figures(self) -> dict[str, Any]:
+        """What the last gradient step told."""
+        return self.told
 
     @torch.no_grad()
     def _act(self, seen: Any) -> np.ndarray:
@@ -182,27 +131,6 @@ class DispatchLearning:
         self.memory = DispatchMemory(len(held["actions"]))
         self.memory.load(held)
 
-
-def store(
-    learning: Dispatches,
-    which: Sequence[tuple[int, Mapping[str, float]]],
-    cell: Cell,
-    task: Any,
-    folder: Path,
-) -> tuple[PolicyFiles, ...]:
-    """Store a dispatcher at some of a cell's weights.
-
-    Args:
-        learning: what has learned it.
-        which: (number, weights) of each policy.
-        cell: its id begins the policies'.
-        task: the environment.
-        folder: of the cell.
-    """
-    facts = agent_facts("dispatcher", task.facts.observations, task.facts.actions)
-    made = []
-    for i, named in which:
-        own = folder / f"{i:03d}"
-        learning.actor(np.asarray(task.objectives.vector(named))).save(own, facts)
-        made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", own, dict(named)))
-    return tuple(made)
+    def close(self) -> None:
+        """Let go of the environments."""
+        self.envs.close()

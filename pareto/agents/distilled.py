@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -14,14 +14,13 @@ from pareto.agents.cmorl import CMORL
 from pareto.agents.distilling import Student, Teachers
 from pareto.agents.pgmorl import PGMORL
 from pareto.agents.ppo_scalarized import ScalarizedPPO
+from pareto.agents.seeds import PerSeed
 from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
-from pareto.config import Config
 from pareto.errors import ArtifactError, ConfigError
 from pareto.front import hypervolume
-from pareto.methods import FITTERS, METHODS
+from pareto.methods import METHODS
 from pareto.models.actors import agent_facts, load_actor
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
-from pareto.policy_set import PolicySet
 from pareto.pricing import fit_price
 from pareto.state.checkpoint import Checkpoints
 from pareto.state.random_state import capture_random_state, restore_random_state
@@ -33,7 +32,7 @@ COMPARED = 32
 @METHODS.register(
     "distilled", source="Rusu et al. (2016), policy distillation; Ross et al. (2011), DAgger, with weights"
 )
-class Distilled(Config):
+class Distilled(PerSeed):
     """Train the teacher's archive first, then one network that does at weights w what the best policy for w does.
 
     The best policy for w is the one with the largest w.G among the archive's, by fresh episodes. The network learns from the
@@ -65,17 +64,11 @@ class Distilled(Config):
 
     def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
         """The teacher's job and the network's, per seed."""
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        spec = {
-            "method": self.model_dump(mode="json"),
-            "task": task.model_dump(mode="json"),
-            "weights": named,
-        }
         cells = []
-        for seed in seeds:
-            (teacher,) = self.teacher.plan(task, weights, [seed])
+        for own in super().plan(task, weights, seeds):
+            (teacher,) = self.teacher.plan(task, weights, [own.seed])
             teacher = replace(teacher, role="prerequisite")
-            cells += [teacher, Cell("policy", "method", spec, needs={"teacher": teacher.id}, seed=seed)]
+            cells += [teacher, replace(own, needs={"teacher": teacher.id})]
         return cells
 
     def price(self, cell: Cell, task: Any) -> Cost:
@@ -166,12 +159,3 @@ class Distilled(Config):
         ref = np.array(task.facts.ref_point if task.facts.ref_point is not None else self.ref_point)
         inside = values[(values > ref).all(axis=1)]
         return float(hypervolume(inside, ref)) if len(inside) else 0.0
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Distil in an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)

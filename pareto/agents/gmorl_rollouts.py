@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 from pydantic import Field
 
-from pareto.agents.dispatch_learning import checked, store
-from pareto.agents.gmorl import spread_preferences
+from pareto.agents.dispatching import Job, SharedDispatcher, spread_preferences
 from pareto.agents.rollout_learning import RolloutConfig, RolloutLearning
-from pareto.agents.seeds import PerSeed
-from pareto.cells import Cell, Cost, FitContext, Fitted
 from pareto.methods import METHODS
 
 
@@ -19,7 +16,7 @@ from pareto.methods import METHODS
     "gmorl_rollouts",
     source="ours; rollouts (Tesauro and Galperin 1996) for the network of Yang et al. (2025)",
 )
-class GMORLRollouts(PerSeed):
+class GMORLRollouts(SharedDispatcher):
     """Train one dispatcher that sees its preference by trying every choice and seeing what it leads to.
 
     What a choice changes is a few seconds of delay under a noise of hundreds, which a critic must average out. Here every
@@ -39,25 +36,10 @@ class GMORLRollouts(PerSeed):
     rollouts: RolloutConfig = RolloutConfig()
     power: float = Field(default=2.5, gt=0)
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per seed."""
-        checked(task)
-        return super().plan(task, weights, seeds)
+    def learning(self, job: Job) -> RolloutLearning:
+        """Rollouts, before the first."""
+        return RolloutLearning(job, self.rollouts)
 
-    def price(self, cell: Cell, task: Any) -> Cost:
-        """What the settings say; the last round may go beyond it."""
-        return Cost(env_steps=self.rollouts.total_steps)
-
-    def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
-        """Train the dispatcher of one seed and store it at every weight."""
-        learning = RolloutLearning(
-            task,
-            self.rollouts,
-            lambda draw, n: spread_preferences(draw, n, self.power),
-            seed=cell.seed,
-            stage="gmorl_rollouts",
-            device=context.device,
-        )
-        learning.run(context)
-        policies = store(learning, list(enumerate(cell.spec["weights"])), cell, task, context.folder)
-        return Fitted(policies, Cost(env_steps=learning.steps))
+    def preferences(self, draw: np.random.Generator, n: int) -> np.ndarray:
+        """[n, 2] weights of (delay, energy), one in each of n strata."""
+        return spread_preferences(draw, n, self.power)

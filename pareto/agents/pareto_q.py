@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,15 +12,14 @@ from torch import Tensor
 
 from pareto import rng
 from pareto.agents.schedule import linear
+from pareto.agents.seeds import AgentMethod
 from pareto.agents.value_sets import Key, ValueSets
 from pareto.cells import Cell, Cost, FitContext, Fitted, PolicyFiles
-from pareto.config import Config
 from pareto.errors import ConfigError
 from pareto.front import hypervolume
-from pareto.methods import FITTERS, METHODS
+from pareto.methods import METHODS
 from pareto.models.actors import agent_facts
 from pareto.models.actors.table import TableActor
-from pareto.policy_set import PolicySet
 from pareto.state.checkpoint import Checkpoints
 from pareto.state.random_state import capture_random_state, restore_random_state
 
@@ -31,7 +30,7 @@ Worths = dict[tuple[Key, int], tuple[np.ndarray | None, float]]
 @METHODS.register(
     "pareto_q", source="Van Moffaert and Nowe (2014), JMLR 15, with hypervolume action selection"
 )
-class ParetoQ(Config):
+class ParetoQ(AgentMethod):
     """Learn all trade-offs of a small deterministic environment at once, those inside dents of the front included.
 
     Every state and action keeps a mean reward and the undominated value vectors of what follows; actions are chosen
@@ -163,15 +162,6 @@ class ParetoQ(Config):
             known = (after, float(hypervolume(inside, ref_point)) if len(inside) else 0.0)
             worths[state, action] = known
         return known[1]
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Fit policies for an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)
 
 
 def _begin(envs: Any, seed: int, done: int) -> np.ndarray:

@@ -13,16 +13,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pareto import rng
-from pareto.agents.dispatch_learning import Preferences
+from pareto.agents.dispatching import Job
 from pareto.agents.foresight import Foresight
 from pareto.agents.schedule import linear
-from pareto.cells import FitContext
 from pareto.config import Config
 from pareto.errors import ConfigError, NumericsError
 from pareto.models.actors.dispatcher import DispatcherActor
 from pareto.models.dispatching import Seen, look, make_scorer, policy_logits, reward_scales
-from pareto.state.checkpoint import Checkpoints
-from pareto.tasks.env.task import EnvTask
 
 
 class RolloutConfig(Config):
@@ -79,33 +76,18 @@ class RolloutLearning:
     cost charged at once is the next policy: one step of policy iteration per round, at all preferences together.
 
     Args:
-        task: the offloading task.
+        job: what it is trained for.
         config: how it learns.
-        preferences: weights of a round's episodes.
-        seed: study seed.
-        stage: name of the job; jobs of one seed draw different numbers.
-        device: where the network is.
     """
 
-    def __init__(
-        self,
-        task: EnvTask,
-        config: RolloutConfig,
-        preferences: Preferences,
-        *,
-        seed: int,
-        stage: str,
-        device: str,
-    ) -> None:
-        self.config, self.preferences, self.device = config, preferences, device
+    def __init__(self, job: Job, config: RolloutConfig) -> None:
+        self.job, self.config = job, config
         self.scales = reward_scales()
-        own = {} if config.contexts is None else {"options": dict(config.contexts)}
-        self.training = EnvTask(**{**task.model_dump(), **own, "workers": 0})
+        self.training = job.training(config.contexts, workers=0)
         choices = self.training.facts.observations.shape[0]
-        self.servers = max(task.facts.observations.shape[0], choices)
-        self._name = (stage, seed)
-        self.draw = torch.Generator().manual_seed(rng.derive_seed("rollout learning", *self._name))
-        self.scorer = make_scorer(config.encoder, config.hidden, 1, self.servers, self.draw).to(device)
+        self.servers = max(job.task.facts.observations.shape[0], choices)
+        self.draw = torch.Generator().manual_seed(rng.derive_seed("rollout learning", *job.name))
+        self.scorer = make_scorer(config.encoder, config.hidden, 1, self.servers, self.draw).to(job.device)
         self.adam = torch.optim.Adam(self.scorer.parameters(), lr=config.lr)
         self.done, self.steps, self.loss = 0, 0, 0.0
         self.envs = self.training.open(config.copies)
@@ -113,33 +95,27 @@ class RolloutLearning:
         self.foresight = Foresight(branches, choices, config.horizon, config.gamma)
         self.memory: deque[tuple[Seen, Tensor]] = deque(maxlen=config.memory)
 
-    def run(self, context: FitContext) -> None:
-        """Learn to the end, from the last checkpoint if there is one."""
-        checkpoints = Checkpoints(context.scratch / self._name[0])
-        if (latest := checkpoints.latest()) is not None:
-            self.load(latest[1], latest[2])
-        while self.steps < self.config.total_steps:
-            self.round()
-            figures = {"step": self.done, "env_steps": self.steps, "loss": self.loss}
-            context.progress(self.steps, self.config.total_steps, figures)
-            context.log(figures)
-            if self.done % self.config.checkpoint_every == 0 and self.steps < self.config.total_steps:
-                checkpoints.save(self.done, *self.state())
-        self.envs.close()
-        self.foresight.envs.close()
+    @property
+    def finished(self) -> bool:
+        """Whether all decisions are taken."""
+        return self.steps >= self.config.total_steps
 
-    def round(self) -> None:
+    def step(self) -> None:
         """Play one episode in every copy and look ahead on the way, then learn."""
-        draw = rng.generator("rollout round", *self._name, self.done)
+        draw = rng.generator("rollout round", *self.job.name, self.done)
         self.memory.append(self._played(draw))
         for _ in range(self.config.updates):
             self._update(linear(1.0, self.config.lr_end, self.steps / self.config.total_steps))
         self.done += 1
 
+    def figures(self) -> dict[str, Any]:
+        """The last gradient step's loss."""
+        return {"loss": self.loss}
+
     def _played(self, draw: np.random.Generator) -> tuple[Seen, Tensor]:
         """States of one round and what their choices led to."""
         config, n = self.config, self.config.copies
-        weights = self.preferences(draw, n)
+        weights = self.job.preferences(draw, n)
         observations = self.envs.reset([int(s) for s in draw.integers(2**62, size=n)])
         found, first = [], int(draw.integers(config.every))
         before = self.foresight.steps
@@ -182,7 +158,7 @@ class RolloutLearning:
 
     @torch.no_grad()
     def _best(self, seen: Seen) -> np.ndarray:
-        return policy_logits(self.scorer, seen.to(self.device), 1.0).argmax(dim=1).cpu().numpy()
+        return policy_logits(self.scorer, seen.to(self.job.device), 1.0).argmax(dim=1).cpu().numpy()
 
     def _update(self, rate: float) -> None:
         """One gradient step towards the labels of a batch."""
@@ -195,8 +171,8 @@ class RolloutLearning:
             for (seen, worths), start, size in zip(self.memory, sizes.cumsum(0) - sizes, sizes)
             if len(own := which[(which >= start) & (which < start + size)] - start)
         ]
-        seen = Seen(*(torch.cat(p) for p in zip(*(s for s, _ in parts)))).to(self.device)
-        wanted = torch.cat([w for _, w in parts]).to(self.device)
+        seen = Seen(*(torch.cat(p) for p in zip(*(s for s, _ in parts)))).to(self.job.device)
+        wanted = torch.cat([w for _, w in parts]).to(self.job.device)
         said = centred(self.scorer(seen.features, seen.present)[..., 0], seen.present)
         errors = F.smooth_l1_loss(said, wanted, beta=config.huber, reduction="none")
         loss = (errors.sum(1) / seen.present.sum(1)).mean()
@@ -239,6 +215,11 @@ class RolloutLearning:
         for i in range(int(facts["rounds"])):
             seen = Seen(*(tensors[f"memory.{i}.{k}"] for k in Seen._fields))
             self.memory.append((seen, tensors[f"memory.{i}.worths"]))
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self.envs.close()
+        self.foresight.envs.close()
 
 
 def centred(values: Tensor, present: Tensor) -> Tensor:

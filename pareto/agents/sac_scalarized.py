@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from pareto.agents.discrete_sac import SACConfig
-from pareto.agents.dispatch_learning import DispatchConfig, DispatchLearning, checked, store
-from pareto.cells import Cell, Cost, FitContext, Fitted
-from pareto.config import Config
-from pareto.methods import FITTERS, METHODS
-from pareto.policy_set import PolicySet
+from pareto.agents.dispatch_learning import DispatchConfig, DispatchLearning
+from pareto.agents.dispatching import Job, SeparateDispatchers
+from pareto.methods import METHODS
 
 
 @METHODS.register("sac_scalarized", source="Yang et al. (2025), section 5: multi-policy discrete SAC")
-class ScalarizedSAC(Config):
+class ScalarizedSAC(SeparateDispatchers):
     """Train an independent dispatcher for each weight vector by discrete soft actor-critic; every weight is a job.
 
     Args:
@@ -30,35 +25,6 @@ class ScalarizedSAC(Config):
     experience: DispatchConfig = DispatchConfig()
     sac: SACConfig = SACConfig()
 
-    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
-        """One job per weight vector and seed."""
-        checked(task)
-        spec = {"method": self.model_dump(mode="json"), "task": task.model_dump(mode="json")}
-        named = [task.objectives.named(task.objectives.vector(w)) for w in weights]
-        return [Cell("policy", "method", spec, {}, w, seed) for seed in seeds for w in named]
-
-    def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
-        """Train one dispatcher."""
-        named = dict(cell.weights or {})
-        own = np.asarray(task.objectives.vector(named))
-        learning = DispatchLearning(
-            task,
-            self.experience,
-            self.sac,
-            lambda draw, n: np.tile(own, (n, 1)),
-            seed=cell.seed,
-            stage="sac_scalarized",
-            device=context.device,
-        )
-        learning.run(context)
-        (made,) = store(learning, [(0, named)], cell, task, context.folder)
-        return Fitted((made,), Cost(env_steps=learning.steps))
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Train in offloading systems made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with the observations of `pareto/Offloading-v0`.
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)
+    def learning(self, job: Job) -> DispatchLearning:
+        """Soft actor-critic, untrained."""
+        return DispatchLearning(job, self.experience, self.sac)

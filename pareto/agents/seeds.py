@@ -1,4 +1,4 @@
-"""What methods share that train all policies of a seed in one job, and how such a job gets through kills."""
+"""What methods for environments share, and how their jobs get through kills."""
 
 from __future__ import annotations
 
@@ -15,7 +15,28 @@ from pareto.policy_set import PolicySet
 from pareto.state.checkpoint import Checkpoints
 
 
-class PerSeed(Config):
+class AgentMethod(Config):
+    """A method that trains policies in environments."""
+
+    @abstractmethod
+    def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
+        """All jobs, each after those it needs."""
+
+    @abstractmethod
+    def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
+        """Do one job."""
+
+    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
+        """Find policies for an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
+
+        Args:
+            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
+            options: weights, seed, out, gamma, ref_point, ...
+        """
+        return FITTERS.get("env")(self, env_fn, **options)
+
+
+class PerSeed(AgentMethod):
     """A method of which every seed is one job."""
 
     def plan(self, task: Any, weights: Sequence[Mapping[str, float]], seeds: Sequence[int]) -> list[Cell]:
@@ -27,19 +48,6 @@ class PerSeed(Config):
             "weights": named,
         }
         return [Cell("policy", "method", spec, seed=seed) for seed in seeds]
-
-    @abstractmethod
-    def train(self, cell: Cell, task: Any, context: FitContext) -> Fitted:
-        """Do one seed's job."""
-
-    def fit(self, env_fn: Callable[[], Any], **options: Any) -> PolicySet:
-        """Find policies for an environment made by a function; see `pareto.study.fitting.env.fit_env` for the options.
-
-        Args:
-            env_fn: makes one environment with vector rewards (gymnasium's `Env` or `VectorEnv`).
-            options: weights, seed, out, gamma, ref_point, ...
-        """
-        return FITTERS.get("env")(self, env_fn, **options)
 
 
 class Machine(Protocol):

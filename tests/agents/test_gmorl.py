@@ -113,7 +113,7 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path, method):
         return method.train(cell, TASK, FitContext(folder, scratch, progress=progress))
 
     def killer(done, total, figures):
-        if figures["step"] == 3:
+        if figures.get("step") == 3:
             raise _Killed
 
     whole = fit("whole")

@@ -7,8 +7,8 @@ import torch
 from envs.offloading import TINY, TINY_SLOTS
 from envs.offloading.exact import grow, policy_value, supported_front
 from envs.offloading.frozen import REF_POINTS
+from pareto.agents.dispatching import Job, spread_preferences
 from pareto.agents.foresight import Foresight
-from pareto.agents.gmorl import spread_preferences
 from pareto.agents.gmorl_rollouts import GMORLRollouts
 from pareto.agents.rollout_learning import RolloutConfig, RolloutLearning, centred
 from pareto.agents.rollouts_scalarized import ScalarizedRollouts
@@ -72,16 +72,10 @@ def test_the_tiny_instance_is_learned_to_its_exact_front():
     config = RolloutConfig(
         total_steps=124_000, copies=512, states=512, every=1, memory=3, updates=200, hidden=32
     )
-    learning = RolloutLearning(
-        SMALL,
-        config,
-        lambda draw, n: spread_preferences(draw, n, 1.0),
-        seed=0,
-        stage="tiny",
-        device="cpu",
-    )
-    while learning.steps < config.total_steps:
-        learning.round()
+    job = Job(SMALL, lambda draw, n: spread_preferences(draw, n, 1.0), "tiny", seed=0)
+    learning = RolloutLearning(job, config)
+    while not learning.finished:
+        learning.step()
     tree, ref_point = grow(TINY, TINY_SLOTS), -np.array(REF_POINTS["tiny"]["rule"])
     values = []
     for w in np.linspace(0, 1, 101):
@@ -107,7 +101,7 @@ def test_killed_and_resumed_is_uninterrupted(tmp_path, kind):
         return method.train(cell, SMALL, FitContext(folder, scratch, progress=progress))
 
     def killer(done, total, figures):
-        if figures["step"] == 3:
+        if figures.get("step") == 3:
             raise _Killed
 
     whole = fit("whole")
