@@ -10,11 +10,11 @@ from pareto.agents.dispatch_learning import DispatchConfig
 from pareto.agents.dispatch_memory import DispatchMemory
 from pareto.agents.gmorl import GMORL
 from pareto.agents.sac_scalarized import ScalarizedSAC
-from pareto.cells import FitContext
 from pareto.errors import ConfigError
 from pareto.models.dispatching import Seen
 from pareto.tasks.env import EnvTask
 from tests.agents.small import sea, seeded
+from tests.laws.resuming import whole_and_resumed
 
 TASK = EnvTask(id="pareto/OffloadingTiny-v0", gamma=1.0, selection_episodes=2, heldout_episodes=2)
 SHORT = DispatchConfig(total_steps=4 * 8 * TINY_SLOTS, copies=8, updates=3, replay=100, checkpoint_every=1)
@@ -96,33 +96,14 @@ def test_critics_learn_a_cost_to_come(critic):
     torch.testing.assert_close(found, wanted.expand(2, -1), atol=0.05, rtol=0)
 
 
-class _Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize(
     "method", [GMORL(experience=SHORT), ScalarizedSAC(experience=SHORT)], ids=["all", "one"]
 )
 def test_killed_and_resumed_is_uninterrupted(tmp_path, method):
     cell = method.plan(TASK, [{"delay": 0.5, "energy": 0.5}], [3])[-1]
-
-    def fit(name, progress=lambda *_: None):
-        folder, scratch = tmp_path / name, tmp_path / f"{name}-scratch"
-        folder.mkdir(exist_ok=True)
-        scratch.mkdir(exist_ok=True)
-        return method.train(cell, TASK, FitContext(folder, scratch, progress=progress))
-
-    def killer(done, total, figures):
-        if figures.get("step") == 3:
-            raise _Killed
-
-    whole = fit("whole")
-    with pytest.raises(_Killed):
-        fit("broken", killer)
-    again = fit("broken")
-    assert again.cost.env_steps == whole.cost.env_steps == SHORT.total_steps
-    one, other = (made.policies[0].folder for made in (whole, again))
-    assert (one / "actor.safetensors").read_bytes() == (other / "actor.safetensors").read_bytes()
+    whole, resumed = whole_and_resumed(method, cell, TASK, tmp_path)
+    assert resumed == whole
+    assert whole[0].env_steps == SHORT.total_steps
 
 
 def test_other_environments_are_refused():

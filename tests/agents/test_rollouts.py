@@ -12,11 +12,11 @@ from pareto.agents.foresight import Foresight
 from pareto.agents.gmorl_rollouts import GMORLRollouts
 from pareto.agents.rollout_learning import RolloutConfig, RolloutLearning, centred
 from pareto.agents.rollouts_scalarized import ScalarizedRollouts
-from pareto.cells import FitContext
 from pareto.errors import ConfigError
 from pareto.front import hypervolume
 from pareto.tasks.env import EnvTask
 from tests.agents.small import sea
+from tests.laws.resuming import whole_and_resumed
 
 SIX = EnvTask(id="pareto/Offloading-v0", gamma=1.0, options={"config": "training-3"}, max_episode_steps=12)
 SMALL = EnvTask(id="pareto/OffloadingTiny-v0", gamma=1.0)
@@ -85,32 +85,13 @@ def test_the_tiny_instance_is_learned_to_its_exact_front():
     assert 0.98 <= share <= 1.0
 
 
-class _Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("kind", [GMORLRollouts, ScalarizedRollouts])
 def test_killed_and_resumed_is_uninterrupted(tmp_path, kind):
     method = kind(rollouts=RolloutConfig(total_steps=1000, **SHORT))
     cell = method.plan(SMALL, [{"delay": 0.5, "energy": 0.5}], [3])[0]
-
-    def fit(name, progress=lambda *_: None):
-        folder, scratch = tmp_path / name, tmp_path / f"{name}-scratch"
-        folder.mkdir(exist_ok=True)
-        scratch.mkdir(exist_ok=True)
-        return method.train(cell, SMALL, FitContext(folder, scratch, progress=progress))
-
-    def killer(done, total, figures):
-        if figures.get("step") == 3:
-            raise _Killed
-
-    whole = fit("whole")
-    with pytest.raises(_Killed):
-        fit("broken", killer)
-    again = fit("broken")
-    assert again.cost.env_steps == whole.cost.env_steps >= 1000
-    one, other = (made.policies[0].folder for made in (whole, again))
-    assert (one / "actor.safetensors").read_bytes() == (other / "actor.safetensors").read_bytes()
+    whole, resumed = whole_and_resumed(method, cell, SMALL, tmp_path)
+    assert resumed == whole
+    assert whole[0].env_steps >= 1000
 
 
 def test_what_cannot_be_followed_is_refused():

@@ -2,6 +2,8 @@
 
 `python -m tests.laws.resuming METHOD FOLDER` prints one JSON object: cell -> what it trained, the cells that were killed, and
 what both sweeps gave. The kills are real: the process that just wrote a checkpoint ends, without any cleaning up.
+
+`whole_and_resumed` is the same for a single cell within a test, where the kill is an exception.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pareto.cells import Cell, Cost, FitContext
+from pareto.methods import Method
 from pareto.state import manifest
 from pareto.state.checkpoint import Checkpoints
 from pareto.study.config import load_study
@@ -163,6 +167,42 @@ def what(folder: Path) -> dict[str, Any]:
     content = json.loads((folder / "front.json").read_text())["provenance"]["content_sha256"]
     rooms = ("policies", "prerequisites", "scores", "samples", "metrics")
     return {"content": content, **{r: manifest.digests(folder / r) for r in rooms if (folder / r).is_dir()}}
+
+
+class KilledError(Exception):
+    """The end of a job that goes on later."""
+
+
+def whole_and_resumed(
+    method: Method, cell: Cell, task: Any, folder: Path, dies_at: int = 3
+) -> list[tuple[Cost, dict[str, str]]]:
+    """What a cell costs and the digests of all it leaves: trained at one go, then killed once and resumed.
+
+    Args:
+        method: whose cell it is.
+        cell: to train.
+        task: of the study.
+        folder: empty.
+        dies_at: the step that is reached, but not saved, when it is killed.
+    """
+
+    def trained(name: str, killed: bool = False) -> tuple[Cost, dict[str, str]]:
+        def progress(done: int, total: int, figures: Mapping[str, float]) -> None:
+            if killed and figures.get("step") == dies_at:
+                raise KilledError
+
+        own = folder / name
+        for place in ("made", "scratch"):
+            (own / place).mkdir(parents=True, exist_ok=True)
+        cost = method.train(cell, task, FitContext(own / "made", own / "scratch", progress=progress)).cost
+        return cost, manifest.digests(own / "made")
+
+    whole = trained("whole")
+    try:
+        trained("killed", killed=True)
+    except KilledError:
+        return [whole, trained("killed")]
+    raise AssertionError(f"it was over before step {dies_at}")
 
 
 def main(name: str, folder: Path) -> None:
