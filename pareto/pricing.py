@@ -4,6 +4,8 @@ Steps and tokens follow from settings. Whoever knows better than `settings_price
 and found by its name:
 
 - a method's ``price(cell, task) -> Cost``: what fitting one of its cells takes;
+- the ``env_steps_per_s`` of a method, or of that part of its settings that has its `total_steps`: how many environment steps
+  it takes in a second on one thread, where that is far from what other agents do;
 - a method's ``policies``: how many policies a cell makes at most, where that is not one per weight vector;
 - a task's ``price(cell) -> Cost``: what making a cell of its own takes;
 - a task's ``score_price() -> Cost``: what measuring one policy takes, at most;
@@ -18,6 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pareto.cells import Cell, Cost
+
+PARTS = ("experience", "rollouts")
+"""Names of settings that may hold a method's `total_steps`."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,8 @@ def examples_seen(training: Mapping[str, Any], n: int) -> int:
 def settings_price(settings: Mapping[str, Any], sizes: TextSizes | None) -> Cost:
     """What follows from the settings of a cell alone: `total_steps` of an environment, or a `training` on pairs.
 
-    Both are looked for in the settings themselves, then in the parts named "method", "experience" and
-    "rollouts". A share of the steps, as cells that start from others or stop half-way have it, counts.
+    Both are looked for in the settings themselves, then in the part named "method" and in `PARTS`. A
+    share of the steps, as cells that start from others or stop half-way have it, counts.
     """
     found = next((part for part in _parts(settings) if "total_steps" in part or "training" in part), None)
     if found is None:
@@ -80,7 +85,7 @@ def _parts(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     found, places = [settings], [settings]
     while places:
         place = places.pop()
-        inner = [place[k] for k in ("method", "experience", "rollouts") if isinstance(place.get(k), Mapping)]
+        inner = [place[k] for k in ("method", *PARTS) if isinstance(place.get(k), Mapping)]
         found += inner
         places += inner
     return found
@@ -93,6 +98,15 @@ def fit_price(cell: Cell, task: Any, method: Any, sizes: TextSizes | None) -> Co
     if hasattr(method, "price"):
         return method.price(cell, task)
     return settings_price(cell.spec, sizes)
+
+
+def env_steps_per_s(method: Any, usual: float) -> float:
+    """How fast a method goes; `usual` where it does not say."""
+    said = [
+        getattr(part, "env_steps_per_s", None)
+        for part in (method, *(getattr(method, k, None) for k in PARTS))
+    ]
+    return next((speed for speed in said if speed is not None), usual)
 
 
 def policies_of(cell: Cell, method: Any) -> int:

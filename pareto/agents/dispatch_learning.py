@@ -43,6 +43,11 @@ class DispatchConfig(Config):
     ends: bool = False
     checkpoint_every: int = Field(default=50, ge=1)
 
+    @property
+    def env_steps_per_s(self) -> float:
+        """Time goes into gradient steps: 270 decisions a second with 80 of them for 256 episodes of 100 decisions."""
+        return 84.0 * self.copies / self.updates
+
 
 class DispatchLearning:
     """One dispatcher in training.

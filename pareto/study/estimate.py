@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pareto.cells import Cell, Cost
-from pareto.pricing import TextSizes, fit_price, policies_of
+from pareto.pricing import TextSizes, env_steps_per_s, fit_price, policies_of
 from pareto.study.committed import recorded
 from pareto.study.config import StudyConfig
 from pareto.study.machine import device
@@ -33,7 +33,8 @@ MOST_TOKENS_PER_S = 50_000.0
 GENERATION = 10.0
 """How much longer a generated token takes than a trained one of the same model."""
 ENV_STEPS_PER_S = 5_000.0
-"""Of agents in batched environments on one thread: minecart and deep-sea treasure have 4,000 to 10,000 with learning."""
+"""Of agents in batched environments on one thread: minecart and deep-sea treasure have 4,000 to 10,000 with learning. A method
+that is far from it says so itself."""
 UNKNOWN_PARAMETERS = 1_000_000_000
 CELL_S = 10.0
 """Loading, scoring and storing of a small cell."""
@@ -194,7 +195,7 @@ def _guess(
     study: StudyConfig, cell: Cell, price: Cost, sizes: TextSizes | None
 ) -> tuple[float, float, float]:
     """(seconds, peak MB, MB of files) from the figures above."""
-    steps_s = price.env_steps / ENV_STEPS_PER_S
+    steps_s = price.env_steps / env_steps_per_s(study.method, ENV_STEPS_PER_S)
     if sizes is None:
         return CELL_S + steps_s, AGENT_MB, 0.2 * max(1, policies_of(cell, study.method))
     parameters = sizes.parameters or UNKNOWN_PARAMETERS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from pareto.cells import Cell, Cost
 from pareto.cli._plan import short, total_lines
 from pareto.methods import METHODS
-from pareto.pricing import TextSizes, examples_seen, policies_of, settings_price
+from pareto.pricing import TextSizes, env_steps_per_s, examples_seen, policies_of, settings_price
 from pareto.study.config import StudyConfig, load_study
 from pareto.study.estimate import Estimate, Total, estimate, makespan_s
 from pareto.study.plan import plan_study
@@ -48,6 +50,7 @@ def test_settings_by_hand() -> None:
     assert settings_price({"training": training, "share": 0.5}, SIZES) == Cost(train_tokens=200)
     assert settings_price({"method": {"total_steps": 9000}}, None) == Cost(env_steps=9000)
     assert settings_price({"method": {"experience": {"total_steps": 9}}}, None) == Cost(env_steps=9)
+    assert settings_price({"method": {"rollouts": {"total_steps": 8}}}, None) == Cost(env_steps=8)
     assert settings_price({"method": "soup", "mixture": "x"}, SIZES) == Cost()
 
 
@@ -56,6 +59,29 @@ def test_policies_of_a_cell() -> None:
     assert policies_of(Cell("policy", "method", several), object()) == 2
     assert policies_of(Cell("policy", "method", {}), object()) == 1
     assert policies_of(Cell("prerequisite", "method", several), object()) == 0
+
+
+def test_the_speed_of_a_method_by_hand() -> None:
+    fast, slow = SimpleNamespace(env_steps_per_s=9.0), SimpleNamespace(env_steps_per_s=2.0)
+    assert env_steps_per_s(SimpleNamespace(), 5.0) == 5.0
+    assert env_steps_per_s(SimpleNamespace(rollouts=fast), 5.0) == 9.0
+    assert env_steps_per_s(SimpleNamespace(rollouts=fast, env_steps_per_s=2.0), 5.0) == 2.0
+    assert env_steps_per_s(SimpleNamespace(rollouts=None, experience=slow), 5.0) == 2.0
+
+
+DISPATCHERS = Path(__file__).resolve().parents[2] / "reports" / "agents" / "offloading"
+MEASURED = json.loads((DISPATCHERS / "study.json").read_text())["runs"]
+
+
+@pytest.mark.parametrize("run", MEASURED, ids=[run["study"] for run in MEASURED])
+def test_dispatchers_take_about_as_long_as_they_took(run: dict, tmp_path: Path) -> None:
+    """The machine of those runs was shared with other work, which alone makes a factor of two.
+
+    At the same speed for all agents, rollouts were said to take five times too long and critics twenty times too short.
+    """
+    cost = estimated(load_study(DISPATCHERS / run["config"]), tmp_path)[1].cost
+    assert cost.env_steps == pytest.approx(run["env_steps"], rel=0.2)  # the last round goes beyond its steps
+    assert 1 / 2.5 < cost.wall_s / run["wall_s"] < 2.5
 
 
 @pytest.mark.parametrize(
