@@ -45,7 +45,8 @@ class CMORL(PerSeed):
         starts: policies per weight vector in the first stage.
         max_episode_steps: time limit in training and selection; a cut-off episode is bootstrapped. None keeps the task's.
         ppo: how policies are improved in the first stage.
-        round_ppo: how policies are improved in rounds; the optimiser starts afresh in each.
+        round_ppo: how policies are improved in rounds; the optimiser starts afresh in each. Given in part, the
+            rest is as in `ppo`: a learning rate of .001, an entropy of .03.
         round_iterations: iterations of a round. Paper: 20.
         extension: how policies are extended; None ends with the first stage.
         offer: what speaks for an iterate: its training returns, or fresh episodes at once (where these cost next to nothing).

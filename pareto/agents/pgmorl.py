@@ -37,7 +37,8 @@ class PGMORL(PerSeed):
         sparsity: worth of the sparsity of the predicted front; negative asks for dense ones. Official code: -1.
         f_scale: of the robust fit, in ranges of the objectives. The official code's 20 is in MuJoCo's returns.
         max_episode_steps: time limit in training and selection. None keeps the task's.
-        ppo: how policies are improved; the learning rate is not lowered over a generation.
+        ppo: how policies are improved; the learning rate is not lowered over a generation, unless `ppo` is
+            given in part without `lr_end: 1.0`.
         actions: how policies act when evaluated and afterwards.
         episodes: fresh episodes per candidate.
         verified: most candidates that get fresh episodes.

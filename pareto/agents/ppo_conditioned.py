@@ -34,7 +34,7 @@ class ConditionedPPO(PerSeed):
         max_episode_steps: time limit while training. None keeps the task's.
         window: finished episodes whose mean return is reported while training.
         actions: how the policy acts afterwards.
-        ppo: how it is improved; `envs` copies feed the one network.
+        ppo: how it is improved; `envs` copies feed the one network, 64 where nothing of `ppo` is given.
         checkpoint_every: iterations between checkpoints.
 
     Source: Abels et al. (2019) for the network, Schulman et al. (2017) for the update. D3PO clips each objective's loss

@@ -13,7 +13,9 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="set one key, dotted, value read as YAML; may be given several times",
+        help="set one key, dotted, value read as YAML; may be given several times. As in YAML, a section that is given in "
+        "part takes its own defaults for the rest, not what the method has in its place (method.round_ppo of cmorl, for "
+        "instance): `pareto config CONFIG --set ...` shows the outcome",
     )
     add_import_argument(parser)
 

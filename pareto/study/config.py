@@ -216,7 +216,8 @@ def load_study(
 
     Args:
         source: path of a YAML file, or the same content as a mapping.
-        overrides: ``key=value`` settings, applied in order; dotted keys, values read as YAML.
+        overrides: ``key=value`` settings, applied in order; dotted keys, values read as YAML. A section given in part, here or
+            in the file, takes the defaults of its own class for the rest, never those of the field that it replaces.
         imports: modules to import first, so that what they register can be named. Only callers give these.
 
     Raises:

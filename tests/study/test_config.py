@@ -38,6 +38,12 @@ class Fit(Config):
     lr: float = 1e-4
 
 
+class Parted(Config):
+    """A toy method with a section whose defaults are not its class's own."""
+
+    part: Fit = Fit(lr=0.5)
+
+
 class Named(Config):
     """A toy method that carries its name."""
 
@@ -49,6 +55,7 @@ def toys(temporary):
     temporary(TASKS, METHODS, empty=True)
     TASKS.register("toy", source="made up for this test")(Toy)
     METHODS.register("fit", source="made up for this test")(Fit)
+    METHODS.register("parted", source="made up for this test")(Parted)
     METHODS.register("named", source="made up for this test")(Named)
 
 
@@ -93,6 +100,18 @@ def test_the_resolved_text_reads_back_to_the_same_study(path, tmp_path):
     assert load_study(again) == study
     assert load_study(again).sha256 == study.sha256
     assert load_study(study.to_json()) == study
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [("method: {name: parted, part: {beta: 0.2}}", []), ("method: {name: parted}", ["method.part.beta=0.2"])],
+    ids=["file", "set"],
+)
+def test_a_section_given_in_part_takes_its_own_defaults(path, text, overrides):
+    """Committed studies rest on it: `round_ppo` of configs/dst_concave_cmorl.yaml says nothing of lr and means .001."""
+    start = TEXT[: TEXT.index("method:")]
+    assert load_study(path(f"{start}method: {{name: parted}}\n")).method == Parted(part=Fit(lr=0.5))
+    assert load_study(path(f"{start}{text}\n"), overrides).method == Parted(part=Fit(beta=0.2, lr=1e-4))
 
 
 def test_sha256_follows_what_changes_a_result_and_nothing_else(path):
