@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pareto.errors import MissingPackageError, UsageError
 from pareto.models.actors import Actor
+from pareto.models.actors.composed import ComposedMLP
 from pareto.models.actors.conditioned_mlp import ConditionedMLP
 from pareto.models.actors.mlp import MLPActor
 from pareto.models.actors.torch_module import TorchActor
@@ -26,7 +27,7 @@ class AgentModule(nn.Module):
     """The deterministic policy of a network: encoded observations in, its outputs and the environment's actions out.
 
     Args:
-        actor: a perceptron, or a network of one's own; one that sees weights is taken at its own.
+        actor: a perceptron, several composed, or a network of one's own; one that sees weights is taken at its own.
         actions: the environment's.
 
     Raises:
@@ -43,12 +44,18 @@ class AgentModule(nn.Module):
         plain = actor.at(actor.weights) if isinstance(actor, ConditionedMLP) else actor
         if isinstance(plain, MLPActor):
             self.net, self.seen = _perceptron(plain), plain.offset.shape
+            offset, scale = plain.offset, plain.scale
+        elif isinstance(plain, ComposedMLP):
+            networks = [*plain.policies, *plain.values]
+            offset, scale = np.stack([n.offset for n in networks]), np.stack([n.scale for n in networks])
+            self.net, self.seen = _Composed(plain), offset.shape
         elif isinstance(plain, TorchActor):
             self.net, self.seen = plain.module, plain.shape
+            offset, scale = plain.offset, plain.scale
         else:
             raise UsageError(f"a network can be exported; this agent is a {type(actor).__name__}")
-        self.register_buffer("offset", torch.from_numpy(np.array(plain.offset, dtype=np.float32)))
-        self.register_buffer("scale", torch.from_numpy(np.array(plain.scale, dtype=np.float32)))
+        self.register_buffer("offset", torch.from_numpy(np.array(offset, dtype=np.float32)))
+        self.register_buffer("scale", torch.from_numpy(np.array(scale, dtype=np.float32)))
         self.discrete = actions.discrete
         space = actions.space
         if isinstance(space, spaces.Box):
@@ -62,7 +69,8 @@ class AgentModule(nn.Module):
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """(logits [n, A] or means [n, a], actions as the environment takes them) for encoded observations [n, ...]."""
-        x = ((observations.flatten(1) - self.offset) * self.scale).clamp(-10.0, 10.0)
+        # the axis in between is for networks side by side, each with an offset and a scale of its own
+        x = ((observations.flatten(1)[:, None] - self.offset) * self.scale).clamp(-10.0, 10.0)
         outputs = self.net(x.reshape(-1, *self.seen))
         if self.discrete:
             return outputs, outputs.argmax(dim=-1) + self.start
@@ -86,8 +94,9 @@ def export_agent(
     """Write a policy for other programs: its state dict, its spaces and, where wanted, ONNX.
 
     `policy.safetensors` is the state dict of `AgentModule`: net.* (of a perceptron net.0.weight [out, in], net.0.bias,
-    net.2.weight, ..., tanh in between), offset, scale; `policy.onnx` takes "observations" [n, ...] float32 and gives "outputs" and "actions"; `policy.json` says how observations
-    are encoded and which spaces the environment has.
+    net.2.weight, ..., tanh in between; of composed ones net.policies.K.*, net.values.K.* and net.weights [m]), offset and
+    scale (of composed ones [2K, d]: the policies', then the values'); `policy.onnx` takes "observations" [n, ...] float32
+    and gives "outputs" and "actions"; `policy.json` says how observations are encoded and which spaces the environment has.
 
     Args:
         actor: a network.
@@ -149,3 +158,22 @@ def _perceptron(actor: MLPActor) -> nn.Sequential:
             layer.bias.copy_(torch.from_numpy(np.array(bias, dtype=np.float32)))
         layers += [layer, nn.Tanh()]
     return nn.Sequential(*layers[:-1])
+
+
+class _Composed(nn.Module):
+    """The outputs [n, A] of the policy that is worth most, of every network's own inputs [n, 2K, d], the policies' first."""
+
+    weights: Tensor
+
+    def __init__(self, actor: ComposedMLP) -> None:
+        super().__init__()
+        self.policies = nn.ModuleList(_perceptron(policy) for policy in actor.policies)
+        self.values = nn.ModuleList(_perceptron(values) for values in actor.values)
+        self.register_buffer("weights", torch.from_numpy(actor.weights.astype(np.float32)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        own, judged = x.unbind(1)[: len(self.policies)], x.unbind(1)[len(self.policies) :]
+        outputs = torch.stack([net(y) for net, y in zip(self.policies, own, strict=True)], dim=1)
+        worth = [net(y) @ self.weights for net, y in zip(self.values, judged, strict=True)]
+        followed = torch.stack(worth, dim=1).argmax(dim=1)
+        return outputs.gather(1, followed[:, None, None].expand(-1, 1, outputs.shape[-1])).squeeze(1)
