@@ -164,8 +164,9 @@ class _Guesses:
         self._alike: dict[tuple[Any, ...], list[_Seen]] = {}
         for one in seen:
             self._alike.setdefault(_kind(one.cell), []).append(one)
-        took = sum(one.cost.wall_s for one in seen)
-        guessed = sum(_guess(study, one.cell, one.price, sizes)[0] for one in seen)
+        known = [one for one in seen if _agents(one.cell) in (None, study.method_name)]
+        took = sum(one.cost.wall_s for one in known)
+        guessed = sum(_guess(study, one.cell, one.price, sizes)[0] for one in known)
         self._slower = took / guessed if took else None
 
     def of(self, cell: Cell, price: Cost) -> Estimate:
@@ -188,7 +189,13 @@ class _Guesses:
 
 def _kind(cell: Cell) -> tuple[Any, ...]:
     """What makes cells alike: who makes them, what for, and which settings they have, whatever their values."""
-    return cell.maker, cell.role, tuple(sorted(cell.spec))
+    return cell.maker, cell.role, _agents(cell), tuple(sorted(cell.spec))
+
+
+def _agents(cell: Cell) -> str | None:
+    """The method of a cell that holds all of a method's settings, as those of agents do; their speeds have nothing in common."""
+    own = cell.spec.get("method")
+    return own.get("name") if isinstance(own, Mapping) else None
 
 
 def _guess(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,24 @@ def test_a_rate_where_only_other_kinds_are_done(study: Any, tmp_path: Path) -> N
     assert total.basis == "rate"
     for one, guessed in zip(cells[1:], bare[1:]):
         assert one.cost.wall_s == pytest.approx(slower * guessed.cost.wall_s)
+
+
+def test_other_methods_of_the_folder_say_nothing_of_agents(tmp_path: Path) -> None:
+    """Ten seconds for the cell; 16,000 steps a second for rollouts, whatever critics took for as many in the same folder."""
+
+    def tiny(name: str, settings: dict) -> StudyConfig:
+        method = {"name": name, **settings}
+        return load_study({"study": "any", "task": OFFLOADING, "method": method, "weights": {"n": 3}})
+
+    critics, rollouts = tiny("gmorl", {"experience": {"total_steps": 32_000}}), tiny("gmorl_rollouts", {"rollouts": {"total_steps": 32_000}})  # fmt: skip
+    (slow, _), (fast, _) = plan_study(critics).cells[0], plan_study(rollouts).cells[0]
+    took = {"cost": {"env_steps": 32_000, "wall_s": 5_000.0}, "policies": []}
+    rows = [Row(slow, "done", 1, None, took, 0, 0, 0.0, None)]
+    (one,), _ = estimate(rollouts, plan_study(rollouts), rows, tmp_path, 1)
+    assert (one.basis, one.cost.wall_s) == ("guess", 12.0)
+    again = [Row(replace(fast, seed=7), "done", 1, None, took, 0, 0, 0.0, None)]
+    (one,), _ = estimate(rollouts, plan_study(rollouts), again, tmp_path, 1)
+    assert (one.basis, one.cost.wall_s) == ("measured", 5_000.0)
 
 
 def test_lines_for_people() -> None:
