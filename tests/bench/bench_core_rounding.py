@@ -15,12 +15,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import bench_core as bench
+import core_ours
+import core_rigs as rigs
+import core_trl
 import numpy as np
 from bench_core_report import TITLES, machine, machine_line
 
 STEPS, SEEDS = 3, (0, 1, 2)
-LAYOUTS = {"whole": bench.BATCH, "one by one": 1}
+LAYOUTS = {"whole": rigs.BATCH, "one by one": 1}
 CASES = (
     ("lora_8k", "whole"),
     ("lora_8k", "one by one"),
@@ -39,18 +41,11 @@ def run_truth(rig, gradient_file):
     LlamaRMSNorm.forward = lambda self, x: (  # the library's own goes through float32
         self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
     )
-    prompts, replies = bench.responses(rig, STEPS * bench.BATCH)
-    model = bench.llama(rig, "cpu")
-    if rig.get("lora"):
-        from peft import LoraConfig, get_peft_model
-
-        model = get_peft_model(model, LoraConfig(**bench.LORA))
-        bench.same_adapter(model)
-    model = model.double().train()
-    reference = bench.llama(
-        rig, "cpu"
-    ).double()  # low-rank updates begin at nothing, so this is the reference of both
-    optimizer = torch.optim.AdamW(bench.trainable(model).values(), lr=bench.RATE, weight_decay=0.0)
+    prompts, replies = rigs.responses(rig, STEPS * rigs.BATCH)
+    model = rigs.adapted(rigs.llama(rig, "cpu"), rig).double().train()
+    # low-rank updates begin at nothing, so this is the reference of both
+    reference = rigs.llama(rig, "cpu").double()
+    optimizer = torch.optim.AdamW(rigs.trainable(model).values(), lr=rigs.RATE, weight_decay=0.0)
 
     def logp(scored, prompt, reply):
         ids = torch.from_numpy(np.concatenate([prompt, reply]))[None]
@@ -58,7 +53,7 @@ def run_truth(rig, gradient_file):
         return logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None]).sum()
 
     losses = []
-    for step, batch in enumerate(bench.batches_of(rig, STEPS)):
+    for step, batch in enumerate(rigs.batches_of(rig, STEPS)):
         optimizer.zero_grad()
         total = 0.0
         for i in batch:
@@ -66,14 +61,13 @@ def run_truth(rig, gradient_file):
             with torch.no_grad():
                 frozen = [logp(reference, prompts[i], reply) for reply in pair]
             chosen, rejected = (logp(model, prompts[i], y) - f for y, f in zip(pair, frozen))
-            loss = -F.logsigmoid(bench.BETA * (chosen - rejected)) / bench.BATCH
+            loss = -F.logsigmoid(rigs.BETA * (chosen - rejected)) / rigs.BATCH
             loss.backward()
             total += float(loss)
         losses.append(total)
         if step == 0:
-            parts = [p.grad.flatten() for _, p in sorted(bench.trainable(model).items())]
-            np.save(gradient_file, torch.cat(parts).numpy())
-        torch.nn.utils.clip_grad_norm_(bench.trainable(model).values(), 1.0)
+            np.save(gradient_file, rigs.flat_gradient(model).numpy())
+        torch.nn.utils.clip_grad_norm_(rigs.trainable(model).values(), 1.0)
         optimizer.step()
     return losses
 
@@ -82,15 +76,15 @@ def run_cell(rig_name, program, layout, seed, gradient_file):
     import torch
 
     torch.set_num_threads(2)
-    bench.SEED = seed
-    rig, micro = bench.RIGS[rig_name], LAYOUTS[layout]
+    rigs.SEED = seed
+    rig, micro = rigs.RIGS[rig_name], LAYOUTS[layout]
     if program == "float64":
         return run_truth(rig, gradient_file)
     if program == "pareto":
-        run = bench.run_pareto(rig, "cpu", STEPS, gradient_file, sort=True, packed=True, micro=micro)
+        run = core_ours.run_pareto(rig, "cpu", STEPS, gradient_file, sort=True, packed=True, micro=micro)
     else:
-        order = bench.batches_of(rig, STEPS)
-        run = bench.run_trl(rig, "cpu", STEPS, gradient_file, compact=True, order=order, micro=micro)
+        order = rigs.batches_of(rig, STEPS)
+        run = core_trl.run_trl(rig, "cpu", STEPS, gradient_file, compact=True, order=order, micro=micro)
     return run["losses"]
 
 
@@ -193,8 +187,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--scratch", type=Path, default=bench.ROOT / "runs" / "bench_core_rounding")
-    parser.add_argument("--out", type=Path, default=bench.ROOT / "reports" / "core")
+    parser.add_argument("--scratch", type=Path, default=rigs.ROOT / "runs" / "bench_core_rounding")
+    parser.add_argument("--out", type=Path, default=rigs.ROOT / "reports" / "core")
     parser.add_argument(
         "--cell", nargs=4, metavar=("RIG", "PROGRAM", "LAYOUT", "SEED"), help=argparse.SUPPRESS
     )
