@@ -56,8 +56,8 @@ class Data:
 
 
 DATA = {
-    "alpaca_win_vs_brevity": Data(passes=1.5, policies=3, divisions=6, batch_size=32, lr=5e-4),
-    "qa_feedback_modpo": Data(passes=4, policies=4, divisions=3, batch_size=16, lr=3e-4),
+    "alpaca_win_vs_brevity": Data(passes=1, policies=3, divisions=4, batch_size=32, lr=5e-4),
+    "qa_feedback_modpo": Data(passes=4, policies=4, divisions=2, batch_size=16, lr=3e-4),
 }
 METHODS = ("modpo", "mah_dpo", "modpo_conditioned", "soup")
 
