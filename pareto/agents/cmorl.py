@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pareto.agents.courses import Course
 from pareto.agents.extensions import (
     BarrierExtension,
     BudgetExtension,
@@ -45,6 +46,7 @@ class CMORL(PerSeed):
         starts: policies per weight vector in the first stage.
         max_episode_steps: time limit in training and selection; a cut-off episode is bootstrapped. None keeps the task's.
         ppo: how policies are improved in the first stage.
+        courses: stretches of learning before the rounds, in which the best policies go on; each counts as a round.
         round_ppo: how policies are improved in rounds; the optimiser starts afresh in each. Given in part, the
             rest is as in `ppo`: a learning rate of .001, an entropy of .03.
         round_iterations: iterations of a round. Paper: 20.
@@ -57,6 +59,8 @@ class CMORL(PerSeed):
         verified: most candidates that get fresh episodes at the end of a stage.
         finalists: most policies of the archive that get fresh episodes at the very end.
         final_episodes: how many each; 0: what is known decides.
+        composed: weight vectors at which policies are composed of the finalists at the very end, each of which follows in every
+            state the finalist that is worth most there (`pareto.agents.composing`); they get `final_episodes` as well.
         z: standard errors between a mean and its lower confidence bound.
         window: finished training episodes that speak for an iterate.
         candidates: most candidates held.
@@ -79,6 +83,7 @@ class CMORL(PerSeed):
     starts: int = Field(default=1, ge=1)
     max_episode_steps: int | None = Field(default=None, ge=1)
     ppo: PPOConfig = PPOConfig()
+    courses: tuple[Course, ...] = Field(default=(), exclude_if=lambda value: not value)
     round_ppo: PPOConfig = PPOConfig(lr=5e-4, entropy=0.01)
     round_iterations: int = Field(default=20, ge=1)
     extension: Extensions | None = BarrierExtension()
@@ -90,6 +95,7 @@ class CMORL(PerSeed):
     verified: int = Field(default=24, ge=1)
     finalists: int = Field(default=48, ge=1)
     final_episodes: int = Field(default=0, ge=0)
+    composed: int = Field(default=0, ge=0, exclude_if=lambda value: value == 0)
     z: float = Field(default=1.0, ge=0)
     window: int = Field(default=64, ge=1)
     candidates: int = Field(default=100, ge=1)
@@ -97,6 +103,14 @@ class CMORL(PerSeed):
     policies: int = Field(default=16, ge=1)
     ref_point: tuple[float, ...] | None = Field(default=None, exclude_if=lambda value: value is None)
     checkpoint_every: int = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _judged(self) -> CMORL:
+        if self.composed and not self.final_episodes:
+            raise ConfigError(
+                "composed policies are judged by final_episodes; set final_episodes, or leave composed out"
+            )
+        return self
 
     @property
     def first_steps(self) -> int:
@@ -119,5 +133,5 @@ class CMORL(PerSeed):
         weights = np.array([task.objectives.vector(w) for w in cell.spec["weights"]])
         search = Search(self, Networked.of(task, self.ppo), weights, cell.seed)
         to_the_end(search, context, self.total_steps, checkpoint_every=self.checkpoint_every)
-        kept = search.finish()
-        return keep(search.networked, kept, self.actions, search.cost, cell, context)
+        kept, composed = search.finish()
+        return keep(search.networked, kept, self.actions, search.cost, cell, context, composed)

@@ -15,6 +15,7 @@ from pareto.agents.aims import Aim, Weighted
 from pareto.agents.barrier import Barrier, thresholds
 from pareto.agents.gaps import GapSelection
 from pareto.agents.lagrangian import PIDLagrangian
+from pareto.agents.ppo import PPOConfig
 from pareto.agents.selecting import CrowdingSelection, GainSelection, Known
 from pareto.agents.trust_region import TrustRegion
 from pareto.config import Config
@@ -33,6 +34,8 @@ class Round:
         keys: [P] names of what was tried, for `Known.tried`.
         budgets: [P] or None: what a hard budget's objective may not fall to within an episode.
         budget_objective: place of that objective.
+        weights: [P, m] of weighted sums that are climbed, or None.
+        ref_point: [m] that boxes are measured from, or None.
     """
 
     starts: np.ndarray
@@ -43,6 +46,8 @@ class Round:
     keys: np.ndarray
     budgets: np.ndarray | None = None
     budget_objective: int = 0
+    weights: np.ndarray | None = None
+    ref_point: np.ndarray | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Lists."""
@@ -59,10 +64,11 @@ class Extension(Config):
     """A way to extend policies of the archive along the front.
 
     Args:
-        softness: factor on the last layer of the actors at the start of a round: below 1 they explore anew.
+        softness: factor on the last layer of the actors at the start of a round: below 1 they explore anew, above 1 they come
+            nearer to their likeliest actions.
     """
 
-    softness: float = Field(default=1.0, gt=0, le=1)
+    softness: float = Field(default=1.0, gt=0)
 
     @abstractmethod
     def plan(self, known: Known) -> Round | None:
@@ -71,6 +77,14 @@ class Extension(Config):
     @abstractmethod
     def aim(self, plan: Round) -> Aim:
         """What the round's policies strive for."""
+
+    def learning(self, usual: PPOConfig) -> PPOConfig:
+        """How the round's policies are improved: as usual in rounds."""
+        return usual
+
+    def iterations(self, usual: int, steps_each: int) -> int:
+        """How many a round has, given the usual number and what one takes of all its policies."""
+        return usual
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -189,7 +203,7 @@ class BudgetExtension(Extension):
     objective: str
     climbs: str
     parallel: int = Field(default=8, ge=1)
-    softness: float = Field(default=0.3, gt=0, le=1)
+    softness: float = Field(default=0.3, gt=0)
 
     def plan(self, known: Known) -> Round | None:
         """Both neighbours of the gaps that were tried least, of these the widest first; beyond the last policy, it alone."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pareto.agents.archive import Archive
+from pareto.agents.composing import Composition
 from pareto.agents.learning import Networked
 from pareto.agents.normalise import Running
 from pareto.agents.population import Snapshots
@@ -26,37 +28,71 @@ def best_together(archive: Archive, ref_point: np.ndarray | None, most: int) -> 
         ref_point: [m], larger is better; None takes a tenth of the range below what has been reached.
         most: >= 1.
     """
-    lows = archive.lows
+    return archive.take(places_together(archive.lows, ref_point, most))
+
+
+def places_together(lows: np.ndarray, ref_point: np.ndarray | None, most: int) -> np.ndarray:
+    """Places of at most so many points [k, m] that have the largest hypervolume together; arguments as for `best_together`."""
     if ref_point is None:
         ref_point = lows.min(axis=0) - 0.1 * np.maximum(np.ptp(lows, axis=0), 1e-9)
     inside = np.flatnonzero((lows > ref_point).all(axis=1))
     places = inside if len(inside) else np.arange(len(lows))
     if len(places) > most:
         places = places[np.sort(hypervolume_subset(lows[places], ref_point, most))]
-    return archive.take(places)
+    return places
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Policies that are composed of an archive's.
+
+    Args:
+        composition: of what.
+        weights: [W, m] at which.
+        means: [W, m] mean returns.
+    """
+
+    composition: Composition
+    weights: np.ndarray
+    means: np.ndarray
 
 
 def keep(
-    networked: Networked, archive: Archive, actions: Deployed, cost: Cost, cell: Cell, context: FitContext
+    networked: Networked,
+    archive: Archive,
+    actions: Deployed,
+    cost: Cost,
+    cell: Cell,
+    context: FitContext,
+    composed: Composed | None = None,
 ) -> Fitted:
     """Store every policy of an archive as one of a cell's policies, without weights: the front assigns them.
 
     Args:
         networked: the task and the networks.
-        archive: at least one policy.
+        archive: its policies.
         actions: how they act.
         cost: what finding them cost.
         cell: whose policies they are.
         context: where to.
+        composed: further policies, after those of the archive.
     """
     task, networks, made = networked.task, networked.networks, []
     facts = agent_facts(networks.kind, task.facts.observations, task.facts.actions)
-    assert archive.policies is not None
     for i in range(len(archive)):
+        assert archive.policies is not None
         offset, scale = archive.policies.observed.affine(i)
         folder = context.folder / f"{i:03d}"
         networks.store(archive.policies.parameters[i], offset, scale, actions, folder, facts)
         told = {"chosen_by": task.objectives.named(task.objectives.orient(archive.means[i]))}
+        made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, None, extra=told))
+    if composed is None:
+        return Fitted(tuple(made), cost)
+    facts = agent_facts("composed", task.facts.observations, task.facts.actions)
+    for i, (weights, mean) in enumerate(zip(composed.weights, composed.means), start=len(archive)):
+        folder = context.folder / f"{i:03d}"
+        composed.composition.actor(weights).save(folder, facts)
+        told = {"chosen_by": task.objectives.named(task.objectives.orient(mean)), "composed_at": weights.tolist()}
         made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, None, extra=told))
     return Fitted(tuple(made), cost)
 

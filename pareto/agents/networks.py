@@ -224,13 +224,39 @@ class StackedMLP(Networks):
         facts: Mapping[str, Any],
     ) -> None:
         """Write the actor; the critic is not needed for acting."""
-        views = {name: view[0].numpy() for name, view in self.views(row[None].cpu()).items()}
-        layers = [
-            (views[f"hidden.{i}.weight"][0], views[f"hidden.{i}.bias"][0]) for i in range(len(self.hidden))
-        ]
-        layers.append((views["actor.weight"], views["actor.bias"]))
-        actor = MLPActor(layers, offset, scale, actions, views.get("log_std"))
-        actor.save(folder, facts)
+        self.actor_of(row, offset, scale, actions).save(folder, facts)
+
+    def actor_of(self, row: Tensor, offset: np.ndarray, scale: np.ndarray, actions: Deployed) -> MLPActor:
+        """The actor of one policy's parameters [n], to be stored; arguments as for `store`."""
+        views = self._one(row)
+        return MLPActor(self._stored(views, "actor"), offset, scale, actions, views.get("log_std"))
+
+    def critic_of(self, row: Tensor, offset: np.ndarray, scale: np.ndarray, unit: np.ndarray) -> MLPActor:
+        """The critic of one policy's parameters [n] as a perceptron that gives values in units of returns.
+
+        Args:
+            row: [n].
+            offset: subtracted from raw observations.
+            scale: multiplied onto them.
+            unit: [m] returns per unit of the critic's outputs.
+        """
+        *hidden, (weight, bias) = self._stored(self._one(row), "critic")
+        unit = unit.astype(np.float32)
+        return MLPActor([*hidden, (weight * unit, bias * unit)], offset, scale, "mode")
+
+    def critic_features(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
+        """[P, B, h] what the critics' last layers see."""
+        return self._single(views, observations, 1)
+
+    def _one(self, row: Tensor) -> dict[str, np.ndarray]:
+        """Named arrays of one policy's parameters [n]."""
+        return {name: view[0].numpy() for name, view in self.views(row[None].cpu()).items()}
+
+    def _stored(self, views: Mapping[str, np.ndarray], name: str) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(W [in, out], b [out]) of every layer of one policy's actor or critic."""
+        which = ("actor", "critic").index(name)
+        pairs = ((views[f"hidden.{i}.weight"], views[f"hidden.{i}.bias"]) for i in range(len(self.hidden)))
+        return [*((w[which], b[which]) for w, b in pairs), (views[f"{name}.weight"], views[f"{name}.bias"])]
 
 
 _MINUS_ONE = torch.tensor(-1.0)

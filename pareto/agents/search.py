@@ -15,8 +15,9 @@ from pareto.agents.aims import Weighted
 from pareto.agents.archive import Archive, lower_bounds
 from pareto.agents.collecting import HardBudget
 from pareto.agents.evaluating import evaluate
-from pareto.agents.extensions import Round
-from pareto.agents.keeping import archive_from, archive_tensors, best_together
+from pareto.agents.extensions import Extension, Round
+from pareto.agents.composing import composition, weights_to_try
+from pareto.agents.keeping import Composed, archive_from, archive_tensors, best_together, places_together
 from pareto.agents.learning import Learning, Networked, first_policies
 from pareto.agents.ledger import PORTION, Ledger
 from pareto.agents.population import Snapshots
@@ -106,19 +107,56 @@ class Search:
         points = np.concatenate([self.archive.means, self.candidates.means])
         return volume(points, self.ref_point) if np.isfinite(self.ref_point).all() else math.nan
 
-    def finish(self) -> Archive:
-        """The policies that are kept: finalists get fresh episodes once more, and these alone decide.
+    def finish(self) -> tuple[Archive, Composed | None]:
+        """The policies that are kept, and those composed of them: finalists get fresh episodes once more, and these alone decide.
 
         Where what is left of the budget will not pay for these episodes, what is known decides.
         """
         last = best_together(self.archive, self.ref_point, self.config.finalists)
         episodes = self.config.final_episodes
+        if self.config.composed and self.ledger.affords(episodes) >= len(last):
+            return self._composed(last)
         if episodes and len(last) * episodes * self.ledger.likely <= self.ledger.left:
             assert last.policies is not None
             fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
             last = self._admitted(fresh, last.policies, "final", episodes)
         self.archive = last
-        return best_together(self.archive, self.ref_point, self.config.policies)
+        return best_together(self.archive, self.ref_point, self.config.policies), None
+
+    def _composed(self, last: Archive) -> tuple[Archive, Composed]:
+        """The best of the finalists and of what is composed of them, by fresh episodes of both."""
+        config, z, ref_point = self.config, self.config.z, self.ref_point
+        assert last.policies is not None
+        limit = config.max_episode_steps
+        made, returns, steps = composition(
+            self.networked,
+            last.policies,
+            config.final_episodes,
+            config.actions,
+            max_episode_steps=limit,
+            seed=self.seed,
+        )
+        self.ledger.select(returns.shape[0] * returns.shape[1], steps)
+        fresh = Archive.empty(self.weights.shape[1], config.finalists)
+        self.archive = fresh.offer(last.policies, returns.mean(axis=1), lower_bounds(returns, z))
+        tried = weights_to_try(
+            lambda w: made.predicted(w, self.seed), self.archive.means, ref_point, config.composed, self.seed
+        )
+        found: list[np.ndarray] = []
+        while (done := sum(map(len, found))) < len(tried):
+            # as many at a time as the budget surely pays for: most episodes end before their limit
+            now = min(len(tried) - done, self.ledger.affords(config.final_episodes))
+            if not now:
+                break
+            returns, steps = made.play(tried[done : done + now], config.final_episodes, limit, self.seed)
+            self.ledger.select(returns.shape[0] * returns.shape[1], steps)
+            found.append(returns)
+        returns = np.concatenate(found) if found else np.zeros((0, 1, self.weights.shape[1]))
+        lows = np.concatenate([self.archive.lows, lower_bounds(returns, z)])
+        places, own = places_together(lows, ref_point, config.policies), len(self.archive)
+        others = places[places >= own] - own
+        kept = Composed(made, tried[others], returns.mean(axis=1)[others])
+        return self.archive.take(places[places < own]), kept
 
     # ------------------------------------------------------------------------------------------- moves
 
@@ -181,24 +219,32 @@ class Search:
         return archive.offer(policies, returns.mean(axis=1), lower_bounds(returns, self.config.z))
 
     def _next_round(self) -> None:
-        """Plan the next round, where the budget allows one."""
-        extension = self.config.extension
+        """Plan the next course or round, where the budget allows one."""
+        if self.plan is not None and self.rounds > len(self.config.courses):
+            self._learn_from(self.plan)
+        number, extension = self.rounds + 1, self._extension(self.rounds + 1)
         if extension is None or not len(self.archive):
             return
-        if self.plan is not None:
-            self._learn_from(self.plan)
         plan = extension.plan(self._known())
         if plan is None:
             return
-        cost = len(plan.starts) * (self.config.round_ppo.envs * self.config.round_ppo.steps + self._offered)
-        iterations = min(self.config.round_iterations, (self.ledger.left - self._reserve) // cost)
-        if iterations < min(self.config.round_iterations, 5):
+        ppo = extension.learning(self.config.round_ppo)
+        steps = len(plan.starts) * ppo.envs * ppo.steps
+        usual = extension.iterations(self.config.round_iterations, steps)
+        left = self.ledger.left - self._reserve
+        iterations = min(usual, left // (steps + len(plan.starts) * self._offered))
+        if iterations < min(usual, 5):
             return
-        self.rounds, self.plan = self.rounds + 1, plan
+        self.rounds, self.plan = number, plan
         self.tried.update({tuple(key) for key in plan.keys.tolist()})
         assert self.archive.policies is not None
         self.learning = self._round(plan, self.archive.policies.rows(plan.starts))
         self.planned = int(iterations)
+
+    def _extension(self, number: int) -> Extension | None:
+        """What round `number` does: the courses come first."""
+        courses = self.config.courses
+        return courses[number - 1] if number <= len(courses) else self.config.extension
 
     @property
     def _affordable(self) -> int:
@@ -218,7 +264,10 @@ class Search:
         c = self.config
         verified = 0 if c.offer == "episodes" else c.verified
         finalists = min(c.finalists, len(self.archive) + c.verified)
-        return math.ceil((verified * c.episodes + finalists * c.final_episodes) * self.ledger.likely)
+        composed = c.composed * c.final_episodes
+        likely = (verified * c.episodes + finalists * c.final_episodes + composed) * self.ledger.likely
+        surely = finalists * c.final_episodes * (c.max_episode_steps or 0) if c.composed else 0
+        return math.ceil(max(likely, surely))
 
     def _known(self) -> Known:
         points, ref = self.archive.means, self.ref_point
@@ -231,6 +280,7 @@ class Search:
             self.gained,
             self.tried,
             tuple(self.lessons),
+            self.weights,
         )
 
     def _learn_from(self, plan: Round) -> None:
@@ -260,7 +310,7 @@ class Search:
         )
 
     def _round(self, plan: Round, start: Snapshots) -> Learning:
-        extension = self.config.extension
+        extension = self._extension(self.rounds)
         assert extension is not None
         views = self.networked.networks.views(start.parameters)
         for name in ("actor.weight", "actor.bias"):
@@ -271,7 +321,7 @@ class Search:
             self.networked,
             start,
             extension.aim(plan),
-            self.config.round_ppo,
+            extension.learning(self.config.round_ppo),
             max_episode_steps=self.config.max_episode_steps,
             window=self.config.window,
             seed=self.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ class Known:
         gained: [m] how far an extension of each objective has moved its return so far, in spans.
         tried: how often (*point, objective) was extended before, or a gap (*point, *point) tried.
         lessons: of all extensions so far.
+        weights: [M, m] of the first stage.
     """
 
     objectives: Objectives
@@ -51,6 +52,7 @@ class Known:
     gained: np.ndarray
     tried: Mapping[tuple[float, ...], int]
     lessons: tuple[Lesson, ...] = ()
+    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 class Choice(NamedTuple):

@@ -55,10 +55,21 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("extension", KINDS, ids=lambda e: e["kind"])
+COURSES = [
+    {"steps": 100, "weights": {"treasure": 0.9, "time": 0.1}, "ppo": SMALL},
+    {"steps": 200, "climbs": "box", "n": 2, "softness": 2.0, "ppo": SMALL},
+]
+
+
+@pytest.mark.parametrize(
+    ("extension", "more"),
+    [*((kind, {}) for kind in KINDS), (BARRIER, {"courses": COURSES, "composed": 3, "total_steps": 3500})],
+    ids=lambda x: x.get("kind", "courses" if x else "alone"),
+)
 @pytest.mark.parametrize("offer", ["training", "episodes"])
-def test_a_killed_search_goes_on_where_it_was(extension, offer, tmp_path, monkeypatch):
-    config = study(extension, offer=offer, actions="sample", final_episodes=4, z=0.0, total_steps=2500)
+def test_a_killed_search_goes_on_where_it_was(extension, more, offer, tmp_path, monkeypatch):
+    more = {"offer": offer, "actions": "sample", "final_episodes": 4, "z": 0.0, "total_steps": 2500, **more}
+    config = study(extension, **more)
     run_study(config, tmp_path / "whole", workers=0)
     real, count = Search.step, 0
 

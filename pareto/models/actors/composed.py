@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -74,13 +74,23 @@ class ComposedMLP(Actor):
 
     def act(self, observations: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """One action per observation [n, d]; a policy computes nothing but the rows that follow it."""
+        return self._followed(observations, lambda policy, rows: policy.act(rows, draw))
+
+    def outputs(self, observations: np.ndarray) -> np.ndarray:
+        """[n, A] logits or [n, a] means of the policies that are followed, float32."""
+        return self._followed(observations, lambda policy, rows: policy.outputs(rows))
+
+    def _followed(
+        self, observations: np.ndarray, answer: Callable[[MLPActor, np.ndarray], np.ndarray]
+    ) -> np.ndarray:
+        """[n, ...] every observation's answer by the policy that it follows."""
         observations, followed = np.asarray(observations), self.chosen(observations)
         by_policy = np.concatenate(
-            [policy.act(observations[followed == k], draw) for k, policy in enumerate(self.policies)]
+            [answer(policy, observations[followed == k]) for k, policy in enumerate(self.policies)]
         )
-        actions = np.empty_like(by_policy)
-        actions[followed.argsort(kind="stable")] = by_policy
-        return actions
+        answers = np.empty_like(by_policy)
+        answers[followed.argsort(kind="stable")] = by_policy
+        return answers
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Self:

@@ -1,0 +1,230 @@
+"""The policies of an archive as one: in every state follow the one whose value there is best for the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto import rng
+from pareto.agents.collecting import Scaler
+from pareto.agents.learning import Networked
+from pareto.agents.networks import StackedMLP
+from pareto.agents.population import Snapshots
+from pareto.agents.selecting import volume
+from pareto.errors import ConfigError
+from pareto.models.actors.composed import ComposedMLP
+from pareto.models.actors.mlp import Deployed, MLPActor
+from pareto.tasks.env.episodes import play
+
+RIDGE = 1e-3
+"""Penalty on the squares of a value's last layer, per state."""
+STARTS = 256
+"""Starts of episodes by which weights are compared before any is played."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """K policies with values of their states, from which a policy for any weights is composed.
+
+    At weights w it follows  argmax_k w.V_k(s)  in state s. Where the values are exact it is, from every state, at least as good
+    for w as the best of its policies (generalised policy improvement), and where different starts favour different policies
+    it is better: it does without a coin what a mixture of policies does with one.
+
+    Args:
+        networked: the task and the networks, perceptrons.
+        policies: K of them; the last layers of their critics are fitted to the task's discount (`composition`).
+        actions: how they act.
+
+    Source: Barreto et al. (2017), successor features; Alegre et al. (2022, 2023) for several objectives. Differences: state
+    values in place of action values, so that it switches between policies and never departs from all of them.
+    """
+
+    networked: Networked
+    policies: Snapshots
+    actions: Deployed
+
+    def predicted(self, weights: np.ndarray, seed: int) -> np.ndarray:
+        """[W, m] what the values say of the composed policies at [W, m] weights, over starts of episodes."""
+        seeds = [rng.derive_seed("composed starts", seed, i) for i in range(STARTS)]
+        with self.networked.task.open(STARTS) as envs:
+            values = self._values(_raw(envs.reset(seeds)))
+        best = np.einsum("knm,wm->wkn", values, weights).argmax(axis=1)
+        return values[best, np.arange(STARTS)].mean(axis=1)
+
+    def play(
+        self, weights: np.ndarray, episodes: int, max_episode_steps: int | None, seed: int
+    ) -> tuple[np.ndarray, int]:
+        """(returns [W, n, m] of n fresh episodes at each of [W, m] weights, true environment steps)."""
+        networks, k = self.networked.networks, len(self.policies)
+        views, scaler = networks.views(self.policies.parameters), Scaler(self.policies.observed)
+        draw = torch.Generator().manual_seed(rng.derive_seed("composed actions", seed))
+        rows = np.repeat(weights, episodes, axis=0)
+        each = torch.arange(len(rows))
+
+        @torch.no_grad()
+        def act(seen: np.ndarray) -> np.ndarray:
+            raw = _raw(seen)
+            values = self._values(raw)
+            best = torch.from_numpy(np.einsum("knm,nm->kn", values, rows).argmax(axis=0))
+            outputs = networks.actor(views, scaler(raw.expand(k, -1, -1)))
+            head = networks.head
+            chosen = head.mode(outputs) if self.actions == "mode" else head.sample(outputs, views, draw)
+            return chosen[best, each].numpy()
+
+        seeds = [rng.derive_seed("composed", seed, i) for i in range(episodes)] * len(weights)
+        with self.networked.task.open(len(rows), max_episode_steps=max_episode_steps) as envs:
+            played = play(envs, act, seeds, self.networked.task.discount)
+        return played.returns.reshape(len(weights), episodes, -1), played.steps
+
+    def actor(self, weights: np.ndarray) -> ComposedMLP:
+        """The composed policy at [m] weights, to be stored."""
+        networks = self.networked.networks
+        assert isinstance(networks, StackedMLP)  # `composition` sees to it
+        pairs = [
+            (
+                networks.actor_of(self.policies.parameters[k], *affine, self.actions),
+                networks.critic_of(self.policies.parameters[k], *affine, self.policies.scales.std[k].numpy()),
+            )
+            for k in range(len(self.policies))
+            for affine in [self.policies.observed.affine(k)]
+        ]
+        return ComposedMLP([a for a, _ in pairs], [v for _, v in pairs], weights)
+
+    @torch.no_grad()
+    def _values(self, raw: Tensor) -> np.ndarray:
+        """[K, n, m] of raw observations [1, n, d]."""
+        networks, k = self.networked.networks, len(self.policies)
+        seen = Scaler(self.policies.observed)(raw.expand(k, -1, -1))
+        values = networks.critic(networks.views(self.policies.parameters), seen)
+        return (values * self.policies.scales.std.float()[:, None]).numpy()
+
+
+def composition(
+    networked: Networked,
+    policies: Snapshots,
+    episodes: int,
+    actions: Deployed,
+    *,
+    max_episode_steps: int | None,
+    seed: int,
+) -> tuple[Composition, np.ndarray, int]:
+    """Play episodes with each of K policies, and fit the last layers of their critics to what the episodes were worth.
+
+    The critics were fitted to actions that were drawn, and to whatever discount the policies learned with; their hidden
+    layers are kept. The last layer is a ridge regression on the discounted returns from every state that was seen.
+
+    Args:
+        networked: the task and the networks.
+        policies: K of them.
+        episodes: n per policy.
+        actions: how the policies act.
+        max_episode_steps: time limit; None keeps the task's.
+        seed: study seed.
+
+    Returns:
+        (the composition, returns [K, n, m] of the policies themselves, true environment steps).
+
+    Raises:
+        ConfigError: networks that are no perceptrons.
+    """
+    networks, task, k = networked.networks, networked.task, len(policies)
+    if not isinstance(networks, StackedMLP):
+        raise ConfigError("method.composed needs perceptrons; leave out ppo.network, or set composed: 0")
+    policies = policies.rows(range(k))
+    views, scaler = networks.views(policies.parameters), Scaler(policies.observed)
+    draw = torch.Generator().manual_seed(rng.derive_seed("composition actions", seed))
+    states: list[Tensor] = []
+    rewards: list[np.ndarray] = []
+    running: list[np.ndarray] = []
+
+    @torch.no_grad()
+    def act(seen: np.ndarray) -> np.ndarray:
+        states.append(_raw(seen).view(k, episodes, -1).clone())
+        outputs = networks.actor(views, scaler(states[-1]))
+        head = networks.head
+        chosen = head.mode(outputs) if actions == "mode" else head.sample(outputs, views, draw)
+        return chosen.flatten(0, 1).numpy()
+
+    def watch(_: np.ndarray, reward: np.ndarray, playing: np.ndarray) -> None:
+        rewards.append(reward.reshape(k, episodes, -1).copy())
+        running.append(playing.reshape(k, episodes).copy())
+
+    seeds = [rng.derive_seed("composition", seed, i) for i in range(episodes)] * k
+    with task.open(k * episodes, max_episode_steps=max_episode_steps) as envs:
+        played = play(envs, act, seeds, task.discount, watch=watch)
+    worth = returns_to_go(np.stack(rewards), np.stack(running), task.discount)
+    alive = np.stack(running)
+    for i in range(k):
+        raw = torch.stack([s[i] for s in states])[torch.from_numpy(alive[:, i])]
+        hidden = networks.critic_features(views, scaler(raw.expand(k, -1, -1)))[i]
+        weight, bias = ridge(hidden.double(), torch.from_numpy(worth[:, i][alive[:, i]]))
+        std = policies.scales.std[i]
+        views["critic.weight"][i], views["critic.bias"][i] = (weight / std).float(), (bias / std).float()
+    return Composition(networked, policies, actions), played.returns.reshape(k, episodes, -1), played.steps
+
+
+def returns_to_go(rewards: np.ndarray, playing: np.ndarray, gamma: float) -> np.ndarray:
+    """[T, ..., m] discounted sums from every step on, of rewards [T, ..., m] that count where playing [T, ...]."""
+    worth = np.zeros_like(rewards, dtype=np.float64)
+    ahead = np.zeros(rewards.shape[1:])
+    for t in reversed(range(len(rewards))):
+        ahead = np.where(playing[t][..., None], rewards[t] + gamma * ahead, 0.0)
+        worth[t] = ahead
+    return worth
+
+
+def ridge(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(W [h, m], b [m]) with least |x W + b - y|^2 / n + RIDGE |W|^2, for inputs [n, h] and targets [n, m]."""
+    centre, mean = inputs.mean(dim=0), targets.mean(dim=0)
+    x, n = inputs - centre, len(inputs)
+    gram = x.T @ x / n + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(gram, x.T @ (targets - mean) / n)
+    return weight, mean - centre @ weight
+
+
+def weights_to_try(
+    predict: Callable[[np.ndarray], np.ndarray],
+    held: np.ndarray,
+    ref_point: np.ndarray,
+    most: int,
+    seed: int,
+    *,
+    of: int = 512,
+) -> np.ndarray:
+    """[<= most, m] weights whose composed policies should add most hypervolume to what is held, the best first.
+
+    Args:
+        predict: weights [W, m] -> predicted returns [W, m].
+        held: [K, m] returns that are there already.
+        ref_point: [m], larger is better.
+        most: >= 0.
+        seed: of the weights that are looked at: uniform on the simplex where an objective's unit is its largest distance
+            from the reference point.
+        of: how many are looked at.
+    """
+    reach = np.maximum(held.max(axis=0) - ref_point, 1e-12)
+    tried = rng.generator("composed weights", seed).dirichlet(np.ones(len(reach)), size=of) / reach
+    hoped, chosen = predict(tried), []
+    base = volume(held, ref_point)
+    gains = np.array([volume(np.vstack([held, row]), ref_point) - base for row in hoped])
+    while len(chosen) < most:
+        best = int(np.argmax(gains))
+        # gains only shrink: one that was measured anew and still leads is the largest
+        gain = volume(np.vstack([held, hoped[best]]), ref_point) - base
+        if gain < np.partition(gains, -2)[-2]:
+            gains[best] = gain
+            continue
+        if gain <= 0:
+            break
+        chosen.append(best)
+        held, base, gains[best] = np.vstack([held, hoped[best]]), base + gain, -np.inf
+    return tried[chosen]
+
+
+def _raw(seen: np.ndarray) -> Tensor:
+    """[1, n, d] float32."""
+    return torch.from_numpy(np.asarray(seen, dtype=np.float32)).flatten(1)[None]

@@ -1,0 +1,107 @@
+"""Policies composed of others: what they follow, what their values are fitted to, which weights are tried."""
+
+import numpy as np
+import pytest
+import torch
+
+from pareto.agents.composing import RIDGE, composition, returns_to_go, ridge, weights_to_try
+from pareto.agents.learning import Networked, first_policies
+from pareto.agents.ppo import PPOConfig
+from pareto.agents.selecting import volume
+from pareto.errors import ConfigError
+from pareto.models.actors import agent_facts, load_actor
+from tests.agents.small import cart, sea
+
+
+def test_returns_to_go_by_hand():
+    # two copies, gamma 1/2; the second is over after its second step, whatever comes then
+    rewards = np.array([[[1.0], [4.0]], [[2.0], [8.0]], [[4.0], [100.0]]])
+    playing = np.array([[True, True], [True, True], [True, False]])
+    worth = returns_to_go(rewards, playing, 0.5)
+    # 4; 2 + 4/2 = 4; 1 + 4/2 = 3  and  0; 8; 4 + 8/2 = 8
+    assert worth[..., 0].T.tolist() == [[3.0, 4.0, 4.0], [8.0, 8.0, 0.0]]
+
+
+def test_the_last_layer_is_the_least_of_its_own_objective():
+    draw = np.random.default_rng(0)
+    x, y = draw.normal(size=(50, 3)), draw.normal(size=(50, 2))
+    weight, bias = ridge(torch.from_numpy(x), torch.from_numpy(y))
+    # the same as least squares over rows that pull the weights to 0: sqrt(n RIDGE) I against 0, intercept free
+    rows = np.vstack([np.column_stack([x, np.ones(50)]), np.column_stack([np.eye(3) * np.sqrt(50 * RIDGE), np.zeros(3)])])
+    exact = np.linalg.lstsq(rows, np.vstack([y, np.zeros((3, 2))]), rcond=None)[0]
+    np.testing.assert_allclose(weight, exact[:3], atol=1e-10)
+    np.testing.assert_allclose(bias, exact[3], atol=1e-10)
+
+
+def test_the_weights_that_promise_most_are_tried_first():
+    held, ref = np.array([[1.0, 0.2], [0.2, 1.0]]), np.zeros(2)
+    seen = {}
+
+    def predict(weights):
+        seen["weights"], seen["points"] = weights, weights / np.linalg.norm(weights, axis=1, keepdims=True)
+        return seen["points"]
+
+    chosen = weights_to_try(predict, held, ref, 5, seed=0, of=40)
+    points, there = seen["points"], held
+    for row in chosen:  # each is the best of all that were looked at, after those before it
+        gains = [volume(np.vstack([there, p]), ref) for p in points]
+        best = int(np.argmax(gains))
+        np.testing.assert_array_equal(row, seen["weights"][best])
+        there = np.vstack([there, points[best]])
+    assert len(weights_to_try(lambda w: np.zeros((len(w), 2)), held, ref, 5, seed=0)) == 0  # nothing to gain
+
+
+@pytest.fixture(scope="module")
+def composed():
+    task = cart(max_episode_steps=15)
+    networked = Networked.of(task, PPOConfig(hidden=(8,)))
+    policies = first_policies(networked, 3, seed=0)
+    noise = torch.randn(policies.parameters.shape, generator=torch.Generator().manual_seed(1))
+    policies.parameters.add_(0.3 * noise)
+    return task, policies, composition(networked, policies, 6, "mode", max_episode_steps=15, seed=0)
+
+
+def test_values_are_fitted_and_policies_left_alone(composed):
+    task, policies, (made, returns, steps) = composed
+    assert returns.shape == (3, 6, 3) and steps >= 3 * 6
+    networks = made.networked.networks
+    before, after = networks.views(policies.parameters), networks.views(made.policies.parameters)
+    for name in before:
+        assert torch.equal(before[name], after[name]) == (not name.startswith("critic")), name
+    # over the starts it was fitted on, a regression with an intercept is right on average over all states; at gamma < 1 and
+    # with rewards almost everywhere, predictions must at least have the order of what was played
+    assert np.isfinite(made.predicted(np.eye(3), seed=0)).all()
+
+
+def test_what_is_stored_does_what_was_played(composed, tmp_path):
+    task, _, (made, _, _) = composed
+    weights = np.array([0.5, 0.3, 0.2])
+    actor = made.actor(weights)
+    actor.save(tmp_path, agent_facts("composed", task.facts.observations, task.facts.actions))
+    stored = load_actor(tmp_path)
+    seen = np.random.default_rng(0).uniform(0, 1, (64, task.facts.observations.shape[0])).astype(np.float32)
+    values = made._values(torch.from_numpy(seen)[None])
+    np.testing.assert_allclose(
+        np.stack([v.outputs(seen) for v in stored.values]), values, rtol=1e-3, atol=1e-3
+    )
+    assert (stored.chosen(seen) == np.einsum("knm,m->kn", values, weights).argmax(axis=0)).mean() > 0.95
+    assert len(set(stored.chosen(seen).tolist())) > 1  # else the test says nothing
+    with task.open(4, max_episode_steps=15) as envs:
+        observations = envs.reset([1, 2, 3, 4])
+    assert stored.act(observations, np.random.default_rng(0)).shape == (4,)
+
+
+def test_episodes_of_composed_policies_do_not_depend_on_each_other(composed):
+    _, _, (made, _, _) = composed
+    weights = np.array([[1.0, 0.0, 0.0], [0.0, 0.2, 0.8]])
+    both, _ = made.play(weights, 4, 15, seed=3)
+    second, _ = made.play(weights[1:], 4, 15, seed=3)
+    np.testing.assert_allclose(both[1:], second, rtol=1e-5)
+
+
+def test_networks_of_ones_own_are_refused():
+    task = sea()
+    networked = Networked.of(task, PPOConfig(hidden=(8,)))
+    other = Networked(task, object())
+    with pytest.raises(ConfigError, match="needs perceptrons"):
+        composition(other, first_policies(networked, 1, 0), 2, "mode", max_episode_steps=5, seed=0)
