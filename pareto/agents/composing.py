@@ -11,13 +11,14 @@ from torch import Tensor
 
 from pareto import rng
 from pareto.agents.collecting import Scaler
+from pareto.agents.evaluating import in_a_row
 from pareto.agents.learning import Networked
 from pareto.agents.networks import StackedMLP
 from pareto.agents.population import Snapshots
-from pareto.agents.selecting import volume
 from pareto.errors import ConfigError
+from pareto.front import hypervolume_subset
 from pareto.models.actors.composed import ComposedMLP
-from pareto.models.actors.mlp import Deployed, MLPActor
+from pareto.models.actors.mlp import Deployed
 from pareto.tasks.env.episodes import play
 
 RIDGE = 1e-3
@@ -59,10 +60,10 @@ class Composition:
         self, weights: np.ndarray, episodes: int, max_episode_steps: int | None, seed: int
     ) -> tuple[np.ndarray, int]:
         """(returns [W, n, m] of n fresh episodes at each of [W, m] weights, true environment steps)."""
-        networks, k = self.networked.networks, len(self.policies)
+        networks, k, row = self.networked.networks, len(self.policies), in_a_row(episodes)
         views, scaler = networks.views(self.policies.parameters), Scaler(self.policies.observed)
         draw = torch.Generator().manual_seed(rng.derive_seed("composed actions", seed))
-        rows = np.repeat(weights, episodes, axis=0)
+        rows = np.repeat(weights, episodes // row, axis=0)
         each = torch.arange(len(rows))
 
         @torch.no_grad()
@@ -75,9 +76,9 @@ class Composition:
             chosen = head.mode(outputs) if self.actions == "mode" else head.sample(outputs, views, draw)
             return chosen[best, each].numpy()
 
-        seeds = [rng.derive_seed("composed", seed, i) for i in range(episodes)] * len(weights)
+        seeds = [rng.derive_seed("composed", seed, i) for i in range(episodes // row)] * len(weights)
         with self.networked.task.open(len(rows), max_episode_steps=max_episode_steps) as envs:
-            played = play(envs, act, seeds, self.networked.task.discount)
+            played = play(envs, act, seeds, self.networked.task.discount, in_a_row=row)
         return played.returns.reshape(len(weights), episodes, -1), played.steps
 
     def actor(self, weights: np.ndarray) -> ComposedMLP:
@@ -137,43 +138,41 @@ def composition(
     policies = policies.rows(range(k))
     views, scaler = networks.views(policies.parameters), Scaler(policies.observed)
     draw = torch.Generator().manual_seed(rng.derive_seed("composition actions", seed))
+    row = in_a_row(episodes)
     states: list[Tensor] = []
-    rewards: list[np.ndarray] = []
-    running: list[np.ndarray] = []
+    told_of: list[tuple[np.ndarray, ...]] = []
 
     @torch.no_grad()
     def act(seen: np.ndarray) -> np.ndarray:
-        states.append(_raw(seen).view(k, episodes, -1).clone())
+        states.append(_raw(seen).view(k, episodes // row, -1).clone())
         outputs = networks.actor(views, scaler(states[-1]))
         head = networks.head
         chosen = head.mode(outputs) if actions == "mode" else head.sample(outputs, views, draw)
         return chosen.flatten(0, 1).numpy()
 
-    def watch(_: np.ndarray, reward: np.ndarray, playing: np.ndarray) -> None:
-        rewards.append(reward.reshape(k, episodes, -1).copy())
-        running.append(playing.reshape(k, episodes).copy())
+    def watch(_: np.ndarray, *told: np.ndarray) -> None:
+        told_of.append(tuple(x.reshape(k, episodes // row, *x.shape[1:]).copy() for x in told))
 
-    seeds = [rng.derive_seed("composition", seed, i) for i in range(episodes)] * k
-    with task.open(k * episodes, max_episode_steps=max_episode_steps) as envs:
-        played = play(envs, act, seeds, task.discount, watch=watch)
-    worth = returns_to_go(np.stack(rewards), np.stack(running), task.discount)
-    alive = np.stack(running)
+    seeds = [rng.derive_seed("composition", seed, i) for i in range(episodes // row)] * k
+    with task.open(len(seeds), max_episode_steps=max_episode_steps) as envs:
+        played = play(envs, act, seeds, task.discount, in_a_row=row, watch=watch)
+    rewards, playing, over = (np.stack(x) for x in zip(*told_of))
+    worth = returns_to_go(rewards, over, task.discount)
     for i in range(k):
-        raw = torch.stack([s[i] for s in states])[torch.from_numpy(alive[:, i])]
+        raw = torch.stack([s[i] for s in states])[torch.from_numpy(playing[:, i])]
         hidden = networks.critic_features(views, scaler(raw.expand(k, -1, -1)))[i]
-        weight, bias = ridge(hidden.double(), torch.from_numpy(worth[:, i][alive[:, i]]))
+        weight, bias = ridge(hidden.double(), torch.from_numpy(worth[:, i][playing[:, i]]))
         std = policies.scales.std[i]
         views["critic.weight"][i], views["critic.bias"][i] = (weight / std).float(), (bias / std).float()
     return Composition(networked, policies, actions), played.returns.reshape(k, episodes, -1), played.steps
 
 
-def returns_to_go(rewards: np.ndarray, playing: np.ndarray, gamma: float) -> np.ndarray:
-    """[T, ..., m] discounted sums from every step on, of rewards [T, ..., m] that count where playing [T, ...]."""
+def returns_to_go(rewards: np.ndarray, over: np.ndarray, gamma: float) -> np.ndarray:
+    """[T, ..., m] discounted sums of rewards [T, ..., m] from every step to the end of its episode, over [T, ...]."""
     worth = np.zeros_like(rewards, dtype=np.float64)
     ahead = np.zeros(rewards.shape[1:])
     for t in reversed(range(len(rewards))):
-        ahead = np.where(playing[t][..., None], rewards[t] + gamma * ahead, 0.0)
-        worth[t] = ahead
+        worth[t] = ahead = rewards[t] + gamma * np.where(over[t][..., None], 0.0, ahead)
     return worth
 
 
@@ -188,41 +187,28 @@ def ridge(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 def weights_to_try(
     predict: Callable[[np.ndarray], np.ndarray],
-    held: np.ndarray,
+    best: np.ndarray,
     ref_point: np.ndarray,
     most: int,
     seed: int,
     *,
     of: int = 512,
 ) -> np.ndarray:
-    """[<= most, m] weights whose composed policies should add most hypervolume to what is held, the best first.
+    """[most, m] weights whose composed policies should have most hypervolume together, the best first.
+
+    What is predicted is compared with predictions alone: these differ from what episodes give by more than from each other.
 
     Args:
         predict: weights [W, m] -> predicted returns [W, m].
-        held: [K, m] returns that are there already.
+        best: [m] the largest returns there are; they and the reference point set each objective's unit.
         ref_point: [m], larger is better.
-        most: >= 0.
-        seed: of the weights that are looked at: uniform on the simplex where an objective's unit is its largest distance
-            from the reference point.
+        most: 0 to `of`.
+        seed: of the weights that are looked at, uniform on the simplex in those units.
         of: how many are looked at.
     """
-    reach = np.maximum(held.max(axis=0) - ref_point, 1e-12)
+    reach = np.maximum(best - ref_point, 1e-12)
     tried = rng.generator("composed weights", seed).dirichlet(np.ones(len(reach)), size=of) / reach
-    hoped, chosen = predict(tried), []
-    base = volume(held, ref_point)
-    gains = np.array([volume(np.vstack([held, row]), ref_point) - base for row in hoped])
-    while len(chosen) < most:
-        best = int(np.argmax(gains))
-        # gains only shrink: one that was measured anew and still leads is the largest
-        gain = volume(np.vstack([held, hoped[best]]), ref_point) - base
-        if gain < np.partition(gains, -2)[-2]:
-            gains[best] = gain
-            continue
-        if gain <= 0:
-            break
-        chosen.append(best)
-        held, base, gains[best] = np.vstack([held, hoped[best]]), base + gain, -np.inf
-    return tried[chosen]
+    return tried[hypervolume_subset(predict(tried), ref_point, most)]
 
 
 def _raw(seen: np.ndarray) -> Tensor:

@@ -17,9 +17,10 @@ from pareto.agents.selecting import Known
 
 @final
 class Course(Extension):
-    """For each of the study's weights the archive's best policy goes on learning; each policy once, for the first it is best for.
+    """For each of the study's weights the best of the policies that have just learned goes on; each once, for the first it is best for.
 
-    Where most of the weights' policies came to nothing, what is left of the steps is that of those which came to something.
+    Where most policies came to nothing, the steps are for those that came to something. What is to come of them need not show
+    in the hypervolume yet: a lander that still takes its time adds nothing to free falls, and no archive holds it.
 
     Args:
         softness: factor on the last layer of the actors at the start. Above 1 the policies draw less at random, so that they
@@ -33,6 +34,7 @@ class Course(Extension):
     Source: this suite. Going on with the best of several is successive halving (Jamieson and Talwalkar, 2016).
     """
 
+    goes_on = True
     steps: int = Field(ge=1)
     n: int = Field(default=1, ge=1)
     climbs: Literal["weights", "box"] = "weights"
@@ -41,7 +43,8 @@ class Course(Extension):
 
     def plan(self, known: Known) -> Round | None:
         """Start from the best policy of each weight vector."""
-        best = (known.weights @ known.points.T).argmax(axis=1)
+        worth = known.weights @ known.points.T
+        best = np.where(np.isnan(worth), -np.inf, worth).argmax(axis=1)  # no episode has ended yet: the worst
         starts, first = np.unique(best, return_index=True)
         order = np.argsort(first)[: self.n]
         starts, weights = starts[order], known.weights[first[order]]
@@ -50,7 +53,7 @@ class Course(Extension):
         return Round(
             starts,
             np.zeros(len(starts), dtype=np.int64),
-            known.points[starts],
+            np.nan_to_num(known.points[starts]),
             None,
             known.spans,
             np.zeros((0, 1)),
@@ -60,9 +63,10 @@ class Course(Extension):
 
     def aim(self, plan: Round) -> Aim:
         """A weighted sum, or the box."""
-        assert plan.weights is not None and plan.ref_point is not None  # `plan` states them
         if self.climbs == "weights":
+            assert plan.weights is not None  # `plan` states it
             return Weighted(plan.weights)
+        assert plan.ref_point is not None
         return Box(plan.anchors, plan.ref_point)
 
     def learning(self, usual: PPOConfig) -> PPOConfig:

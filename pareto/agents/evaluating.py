@@ -16,6 +16,11 @@ IN_A_ROW = 4
 """Most episodes a copy plays one after the other."""
 
 
+def in_a_row(episodes: int) -> int:
+    """How many of so many episodes a copy plays one after the other, the same number in every copy."""
+    return max(r for r in range(1, IN_A_ROW + 1) if episodes % r == 0)
+
+
 def evaluate(
     networked: Networked,
     policies: Snapshots,
@@ -43,7 +48,7 @@ def evaluate(
         (returns [K, n, m] discounted, larger is better; true environment steps).
     """
     task, networks, k = networked.task, networked.networks, len(policies)
-    row = max(r for r in range(1, IN_A_ROW + 1) if episodes % r == 0)
+    row = in_a_row(episodes)
     each = episodes // row
     views, scaler = networks.views(policies.parameters), Scaler(policies.observed)
     draw = torch.Generator().manual_seed(rng.derive_seed("evaluation actions", label, seed))

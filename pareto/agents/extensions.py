@@ -6,7 +6,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,7 +26,7 @@ class Round:
     """What the P policies of one round start from and strive for; JSON-able through `to_json`.
 
     Args:
-        starts: [P] places in the archive.
+        starts: [P] places in the archive, or among the policies that have just learned.
         objectives: [P] which return each climbs.
         anchors: [P, m] returns of the policies they start from.
         floors: [P, m] thresholds, or None where a hard budget stands in for them.
@@ -66,8 +66,13 @@ class Extension(Config):
     Args:
         softness: factor on the last layer of the actors at the start of a round: below 1 they explore anew, above 1 they come
             nearer to their likeliest actions.
+
+    Attributes:
+        goes_on: whether it starts from the policies that have just learned, judged by their training returns; else from the
+            archive's.
     """
 
+    goes_on: ClassVar[bool] = False
     softness: float = Field(default=1.0, gt=0)
 
     @abstractmethod

@@ -92,7 +92,10 @@ def keep(
     for i, (weights, mean) in enumerate(zip(composed.weights, composed.means), start=len(archive)):
         folder = context.folder / f"{i:03d}"
         composed.composition.actor(weights).save(folder, facts)
-        told = {"chosen_by": task.objectives.named(task.objectives.orient(mean)), "composed_at": weights.tolist()}
+        told = {
+            "chosen_by": task.objectives.named(task.objectives.orient(mean)),
+            "composed_at": weights.tolist(),
+        }
         made.append(PolicyFiles(f"{cell.id}-{i:03d}", "agent", folder, None, extra=told))
     return Fitted(tuple(made), cost)
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from pareto.agents.aims import Weighted
 from pareto.agents.archive import Archive, lower_bounds
 from pareto.agents.collecting import HardBudget
+from pareto.agents.composing import composition, weights_to_try
 from pareto.agents.evaluating import evaluate
 from pareto.agents.extensions import Extension, Round
-from pareto.agents.composing import composition, weights_to_try
 from pareto.agents.keeping import Composed, archive_from, archive_tensors, best_together, places_together
 from pareto.agents.learning import Learning, Networked, first_policies
 from pareto.agents.ledger import PORTION, Ledger
@@ -139,8 +139,9 @@ class Search:
         self.ledger.select(returns.shape[0] * returns.shape[1], steps)
         fresh = Archive.empty(self.weights.shape[1], config.finalists)
         self.archive = fresh.offer(last.policies, returns.mean(axis=1), lower_bounds(returns, z))
+        best = self.archive.means.max(axis=0)
         tried = weights_to_try(
-            lambda w: made.predicted(w, self.seed), self.archive.means, ref_point, config.composed, self.seed
+            lambda w: made.predicted(w, self.seed), best, ref_point, config.composed, self.seed
         )
         found: list[np.ndarray] = []
         while (done := sum(map(len, found))) < len(tried):
@@ -225,7 +226,10 @@ class Search:
         number, extension = self.rounds + 1, self._extension(self.rounds + 1)
         if extension is None or not len(self.archive):
             return
-        plan = extension.plan(self._known())
+        points, policies = self.archive.means, self.archive.policies
+        if extension.goes_on:
+            points, policies = self.learning.collector.window.means(), self.learning.population.snapshots()
+        plan = extension.plan(self._known(points))
         if plan is None:
             return
         ppo = extension.learning(self.config.round_ppo)
@@ -237,8 +241,8 @@ class Search:
             return
         self.rounds, self.plan = number, plan
         self.tried.update({tuple(key) for key in plan.keys.tolist()})
-        assert self.archive.policies is not None
-        self.learning = self._round(plan, self.archive.policies.rows(plan.starts))
+        assert policies is not None
+        self.learning = self._round(plan, policies.rows(plan.starts))
         self.planned = int(iterations)
 
     def _extension(self, number: int) -> Extension | None:
@@ -269,9 +273,9 @@ class Search:
         surely = finalists * c.final_episodes * (c.max_episode_steps or 0) if c.composed else 0
         return math.ceil(max(likely, surely))
 
-    def _known(self) -> Known:
-        points, ref = self.archive.means, self.ref_point
-        spans = np.maximum(np.ptp(points, axis=0), 1e-3 * np.abs(points.max(axis=0) - ref))
+    def _known(self, points: np.ndarray) -> Known:
+        held, ref = self.archive.means, self.ref_point
+        spans = np.maximum(np.ptp(held, axis=0), 1e-3 * np.abs(held.max(axis=0) - ref))
         return Known(
             self.networked.task.objectives,
             points,

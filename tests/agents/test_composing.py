@@ -14,12 +14,12 @@ from tests.agents.small import cart, sea
 
 
 def test_returns_to_go_by_hand():
-    # two copies, gamma 1/2; the second is over after its second step, whatever comes then
+    # two copies, gamma 1/2; the second's episode is over after its second step, and another begins
     rewards = np.array([[[1.0], [4.0]], [[2.0], [8.0]], [[4.0], [100.0]]])
-    playing = np.array([[True, True], [True, True], [True, False]])
-    worth = returns_to_go(rewards, playing, 0.5)
-    # 4; 2 + 4/2 = 4; 1 + 4/2 = 3  and  0; 8; 4 + 8/2 = 8
-    assert worth[..., 0].T.tolist() == [[3.0, 4.0, 4.0], [8.0, 8.0, 0.0]]
+    over = np.array([[False, False], [False, True], [True, True]])
+    worth = returns_to_go(rewards, over, 0.5)
+    # 4; 2 + 4/2 = 4; 1 + 4/2 = 3  and  100; 8; 4 + 8/2 = 8
+    assert worth[..., 0].T.tolist() == [[3.0, 4.0, 4.0], [8.0, 8.0, 100.0]]
 
 
 def test_the_last_layer_is_the_least_of_its_own_objective():
@@ -27,28 +27,33 @@ def test_the_last_layer_is_the_least_of_its_own_objective():
     x, y = draw.normal(size=(50, 3)), draw.normal(size=(50, 2))
     weight, bias = ridge(torch.from_numpy(x), torch.from_numpy(y))
     # the same as least squares over rows that pull the weights to 0: sqrt(n RIDGE) I against 0, intercept free
-    rows = np.vstack([np.column_stack([x, np.ones(50)]), np.column_stack([np.eye(3) * np.sqrt(50 * RIDGE), np.zeros(3)])])
+    rows = np.vstack(
+        [np.column_stack([x, np.ones(50)]), np.column_stack([np.eye(3) * np.sqrt(50 * RIDGE), np.zeros(3)])]
+    )
     exact = np.linalg.lstsq(rows, np.vstack([y, np.zeros((3, 2))]), rcond=None)[0]
     np.testing.assert_allclose(weight, exact[:3], atol=1e-10)
     np.testing.assert_allclose(bias, exact[3], atol=1e-10)
 
 
 def test_the_weights_that_promise_most_are_tried_first():
-    held, ref = np.array([[1.0, 0.2], [0.2, 1.0]]), np.zeros(2)
+    best, ref = np.array([2.0, 8.0]), np.zeros(2)
     seen = {}
 
     def predict(weights):
-        seen["weights"], seen["points"] = weights, weights / np.linalg.norm(weights, axis=1, keepdims=True)
+        seen["weights"], units = weights, weights * best
+        seen["points"] = best * units / np.linalg.norm(units, axis=1, keepdims=True)  # on an ellipse
         return seen["points"]
 
-    chosen = weights_to_try(predict, held, ref, 5, seed=0, of=40)
-    points, there = seen["points"], held
+    chosen = weights_to_try(predict, best, ref, 5, seed=0, of=40)
+    np.testing.assert_allclose(
+        (seen["weights"] * best).sum(axis=1), 1.0
+    )  # a simplex in units of the largest returns
+    there = np.zeros((0, 2))
     for row in chosen:  # each is the best of all that were looked at, after those before it
-        gains = [volume(np.vstack([there, p]), ref) for p in points]
-        best = int(np.argmax(gains))
-        np.testing.assert_array_equal(row, seen["weights"][best])
-        there = np.vstack([there, points[best]])
-    assert len(weights_to_try(lambda w: np.zeros((len(w), 2)), held, ref, 5, seed=0)) == 0  # nothing to gain
+        gains = [volume(np.vstack([there, p]), ref) for p in seen["points"]]
+        np.testing.assert_array_equal(row, seen["weights"][int(np.argmax(gains))])
+        there = np.vstack([there, seen["points"][int(np.argmax(gains))]])
+    assert len(chosen) == 5
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +67,9 @@ def composed():
 
 
 def test_values_are_fitted_and_policies_left_alone(composed):
-    task, policies, (made, returns, steps) = composed
-    assert returns.shape == (3, 6, 3) and steps >= 3 * 6
+    _, policies, (made, returns, steps) = composed
+    assert returns.shape == (3, 6, 3)
+    assert steps >= 3 * 6
     networks = made.networked.networks
     before, after = networks.views(policies.parameters), networks.views(made.policies.parameters)
     for name in before:

@@ -1,5 +1,7 @@
 """Courses: who goes on, towards what, and for how long."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,6 +34,14 @@ def test_the_best_for_the_weights_go_on_each_once(n, starts):
     again = Round.from_json(plan.to_json())
     np.testing.assert_array_equal(again.weights, plan.weights)
     np.testing.assert_array_equal(again.ref_point, [-1, -1])
+
+
+def test_a_policy_without_finished_episodes_goes_last():
+    unfinished = replace(known(), points=np.array([[np.nan, np.nan], [0.0, -5.0], [-9.0, -9.0]]))
+    plan = Course(steps=100).plan(unfinished)
+    assert plan.starts.tolist() == [1]
+    none = replace(known(), points=np.full((2, 2), np.nan))
+    assert np.isfinite(Course(steps=100).plan(none).anchors).all()
 
 
 def test_a_weighted_sum_of_ones_own():

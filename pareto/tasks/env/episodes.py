@@ -32,7 +32,7 @@ def play(
     gamma: float,
     *,
     in_a_row: int = 1,
-    watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
+    watch: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None] | None = None,
 ) -> Episodes:
     """Play the same number of episodes in every copy; what a copy does afterwards counts for nothing but the cost.
 
@@ -42,7 +42,7 @@ def play(
         seeds: [E] one seed per copy, so that an episode does not depend on the others.
         gamma: discount.
         in_a_row: episodes per copy, one after the other; n is E times as many, those of a copy beside each other.
-        watch: called in every step with actions, rewards [E, m] and which copies are still playing [E].
+        watch: called in every step with actions, rewards [E, m], which copies are still playing [E] and whose episode is over [E].
     """
     n, m = envs.copies, len(envs.objectives)
     observations = envs.reset(seeds)
@@ -52,14 +52,13 @@ def play(
     while playing.any():
         actions = act(observations)
         step = envs.step(actions)
-        observations = step.observations
+        observations, over = step.observations, step.terminated | step.truncated
         if watch is not None:
-            watch(actions, step.rewards, playing)
+            watch(actions, step.rewards, playing, over)
         row = np.minimum(at, in_a_row - 1)
         returns[copies, row] += np.where(playing[:, None], discount[:, None] * step.rewards, 0.0)
         lengths[copies, row] += playing
         steps += n
-        over = step.terminated | step.truncated
         discount = np.where(over, 1.0, discount * gamma)
         at += over
         playing = at < in_a_row

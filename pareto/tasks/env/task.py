@@ -167,7 +167,7 @@ class EnvTask(Config):
         actions: list[list[Any]] = [[] for _ in range(n)]
         rewards: list[list[list[float]]] = [[] for _ in range(n)]
 
-        def watch(taken: np.ndarray, given: np.ndarray, playing: np.ndarray) -> None:
+        def watch(taken: np.ndarray, given: np.ndarray, playing: np.ndarray, over: np.ndarray) -> None:
             for i in np.flatnonzero(playing):
                 actions[i].append(taken[i].tolist())
                 rewards[i].append(self.objectives.orient(given[i]).tolist())
