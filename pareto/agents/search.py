@@ -112,10 +112,10 @@ class Search:
 
         Where what is left of the budget will not pay for these episodes, what is known decides.
         """
-        last = best_together(self.archive, self.ref_point, self.config.finalists)
-        episodes = self.config.final_episodes
-        if self.config.composed and self.ledger.affords(episodes) >= len(last):
-            return self._composed(last)
+        most, episodes = self.config.finalists, self.config.final_episodes
+        if self.config.composed and (surely := min(most, self.ledger.affords(episodes))):
+            return self._composed(best_together(self.archive, self.ref_point, surely))
+        last = best_together(self.archive, self.ref_point, most)
         if episodes and len(last) * episodes * self.ledger.likely <= self.ledger.left:
             assert last.policies is not None
             fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
@@ -266,12 +266,11 @@ class Search:
     def _reserve(self) -> int:
         """Steps that the last choices may take: among a round's candidates, and among the finalists."""
         c = self.config
-        verified = 0 if c.offer == "episodes" else c.verified
+        verified = 0 if c.offer == "episodes" else c.verified * c.episodes * self.ledger.likely
         finalists = min(c.finalists, len(self.archive) + c.verified)
-        composed = c.composed * c.final_episodes
-        likely = (verified * c.episodes + finalists * c.final_episodes + composed) * self.ledger.likely
+        final = (finalists + c.composed) * c.final_episodes * self.ledger.likely
         surely = finalists * c.final_episodes * (c.max_episode_steps or 0) if c.composed else 0
-        return math.ceil(max(likely, surely))
+        return math.ceil(verified + max(final, surely))
 
     def _known(self, points: np.ndarray) -> Known:
         held, ref = self.archive.means, self.ref_point

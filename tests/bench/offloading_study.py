@@ -52,10 +52,11 @@ def measured(scratch, name, rows, episodes):
     return costs
 
 
-def told(run, out):
+def told(run, out, page):
     """What a run says of itself; its config goes beside the report."""
     front = json.loads((run / "front.json").read_text())
-    config = f"{front['study'].removeprefix('offloading_')}.yaml"
+    before = "" if page == "study" else f"{page}_"
+    config = f"{before}{front['study'].removeprefix('offloading_')}.yaml"
     (out / config).write_text((run / "config.yaml").read_text())
     cost = front["cost"]
     return {
@@ -105,7 +106,7 @@ def main():
             "beside_separate": beside_separate(config, rows, costs_of[name]),
         }
     facts = {
-        "runs": [told(run, args.out) for run in args.runs],
+        "runs": [told(run, args.out, args.page) for run in args.runs],
         "resamples": RESAMPLES,
         "systems": systems,
         "tiny": tiny_shares(args.tiny),
