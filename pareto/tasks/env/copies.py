@@ -33,10 +33,12 @@ class InTurn(VectorEnvs):
                 "a factory must make a new environment in every call; it gave the same one twice"
             )
         self._seen = np.zeros((self.copies, *self.observations.shape), self.observations.dtype)
+        self._resting = np.zeros(self.copies, dtype=bool)
         self._pending: np.ndarray | None = None
 
     def reset(self, seeds: Sequence[int]) -> np.ndarray:
         """See `VectorEnvs`."""
+        self._resting[:] = False
         for i, seed in enumerate(_seeds(seeds, self.copies)):
             self._seen[i] = self.observations.encode_one(self.envs[i].reset(seed=seed)[0])
         return self._seen.copy()
@@ -54,19 +56,24 @@ class InTurn(VectorEnvs):
     def end_step(self) -> Step:
         """See `VectorEnvs`."""
         assert self._pending is not None, "end_step follows begin_step"
-        rewards = np.empty((self.copies, len(self.objectives)))
+        rewards = np.zeros((self.copies, len(self.objectives)))
         terminated, truncated = np.zeros((2, self.copies), dtype=bool)
-        for i, (env, action) in enumerate(zip(self.envs, self._pending)):
-            scalar = (
-                action.item() if np.ndim(action) == 0 else action
-            )  # many environments index with what they get
-            observation, reward, terminated[i], truncated[i], _ = env.step(scalar)
+        for i in np.flatnonzero(~self._resting):
+            action = self._pending[i]
+            # many environments index with what they get
+            plain = action.item() if np.ndim(action) == 0 else action
+            observation, reward, terminated[i], truncated[i], _ = self.envs[i].step(plain)
             self._seen[i] = self.observations.encode_one(observation)
             rewards[i] = as_vector(reward, self.objectives)
         self._pending = None
         final, ended = self._seen.copy(), terminated | truncated
         seen = self.restart(ended) if ended.any() else final
         return Step(seen, check_finite(rewards) * self.objectives.signs, terminated, truncated, final)
+
+    def rest(self, mask: np.ndarray) -> np.ndarray:
+        """See `VectorEnvs`."""
+        self._resting = np.array(mask, dtype=bool)
+        return self._resting
 
     def picture(self) -> np.ndarray:
         """See `VectorEnvs`."""
@@ -212,6 +219,10 @@ class SideBySide(VectorEnvs):
     def end_step(self) -> Step:
         """See `VectorEnvs`."""
         return Step(*(np.concatenate(arrays) for arrays in zip(*(part.end_step() for part in self.parts))))
+
+    def rest(self, mask: np.ndarray) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return np.concatenate([part.rest(some) for part, some in zip(self.parts, np.split(mask, self._cuts))])
 
     def state_dict(self) -> dict[str, np.ndarray] | None:
         """See `VectorEnvs`."""

@@ -17,7 +17,7 @@ class Episodes:
     Args:
         returns: [n, m] float64, discounted, larger is better.
         lengths: [n] steps of each.
-        steps: true environment steps they cost, those of copies that were over and had to go along included.
+        steps: true environment steps they cost, with those of copies that were over and had to go along.
     """
 
     returns: np.ndarray
@@ -48,7 +48,7 @@ def play(
     observations = envs.reset(seeds)
     returns, lengths = np.zeros((n, in_a_row, m)), np.zeros((n, in_a_row), dtype=np.int64)
     copies, at, discount = np.arange(n), np.zeros(n, dtype=np.int64), np.ones(n)
-    playing, steps = np.ones(n, dtype=bool), 0
+    playing, steps, resting = np.ones(n, dtype=bool), 0, 0
     while playing.any():
         actions = act(observations)
         step = envs.step(actions)
@@ -58,8 +58,10 @@ def play(
         row = np.minimum(at, in_a_row - 1)
         returns[copies, row] += np.where(playing[:, None], discount[:, None] * step.rewards, 0.0)
         lengths[copies, row] += playing
-        steps += n
+        steps += n - resting
         discount = np.where(over, 1.0, discount * gamma)
         at += over
-        playing = at < in_a_row
+        if ((at < in_a_row) != playing).any():
+            playing = at < in_a_row
+            resting = int(envs.rest(~playing).sum())
     return Episodes(returns.reshape(-1, m), lengths.reshape(-1), steps)

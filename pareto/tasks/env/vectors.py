@@ -36,7 +36,8 @@ class VectorEnvs(ABC):
     """E copies of an environment with vector rewards; `pareto.tasks.env.opening.open_envs` makes them.
 
     A copy whose episode ends starts its next one within the same step, and its random stream runs on: nothing is ever
-    seeded again unless `reset` is called with a seed. One call of `step` costs E true environment steps.
+    seeded again unless `reset` is called with a seed. One call of `step` costs E true environment steps, less the copies that
+    rest.
 
     Attributes:
         copies: E.
@@ -91,6 +92,16 @@ class VectorEnvs(ABC):
     @abstractmethod
     def end_step(self) -> Step:
         """Wait for the step begun last."""
+
+    def rest(self, mask: np.ndarray) -> np.ndarray:
+        """Let the copies in `mask` ([E] bool), and no others, sit out the steps to come, where copies can be stepped one by one.
+
+        One that rests takes no action, earns nothing and ends nothing; its steps cost nothing. `reset` wakes all.
+
+        Returns:
+            [E] bool, those that rest: none where all copies can only be stepped together.
+        """
+        return np.zeros(self.copies, dtype=bool)
 
     def state_dict(self) -> dict[str, np.ndarray] | None:
         """Everything that determines what comes next, or None where the environment cannot be stored.

@@ -71,6 +71,10 @@ class Remote(VectorEnvs):
         """See `VectorEnvs`."""
         return Step(*self._receive())
 
+    def rest(self, mask: np.ndarray) -> np.ndarray:
+        """See `VectorEnvs`."""
+        return self._ask("rest", mask)
+
     def state_dict(self) -> dict[str, np.ndarray] | None:
         """See `VectorEnvs`."""
         return self._ask("state_dict")

@@ -83,6 +83,27 @@ def test_restart_begins_only_the_masked_episodes(workers):
     assert after[1, 0] == 0
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_rests_is_left_where_it_is(workers):
+    with open_envs(Corridor, 3, workers=workers) as envs:
+        envs.reset([1, 2, 3])
+        before = envs.step(np.array([1, 1, 1]))
+        resting = envs.rest(np.array([False, True, False]))
+        during = envs.step(np.array([1, 1, 1]))
+        envs.rest(np.zeros(3, dtype=bool))
+        after = envs.step(np.array([1, 1, 1]))
+    assert resting.tolist() == [False, True, False]
+    assert before.observations[:, 0].tolist() == [1, 1, 1]
+    assert during.observations[:, 0].tolist() == [2, 1, 2]
+    assert during.rewards[:, 0].tolist() == [1, 0, 1]  # a step forward each, but for the one that rests
+    assert after.final_observations[:, 0].tolist() == [3, 2, 3]
+
+
+def test_arrays_do_not_rest():
+    with open_envs("pareto/DeepSeaTreasure-v0", 2) as envs:
+        assert not envs.rest(np.array([True, False])).any()
+
+
 def test_vector_environments_stand_side_by_side():
     with open_envs(vector_corridors, 4) as envs:
         assert envs.copies == 4

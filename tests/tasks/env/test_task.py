@@ -11,6 +11,8 @@ from pareto.models.actors import agent_facts, load_actor
 from pareto.models.actors.mlp import MLPActor
 from pareto.tasks.env import EnvTask
 from pareto.tasks.env.episodes import play
+from pareto.tasks.env.opening import open_envs
+from tests.tasks.env.stubs import register_envs
 
 
 def stored(folder, action):
@@ -44,6 +46,28 @@ def test_copies_that_are_over_count_no_more():
     assert played.steps == 2 * 12
     time = [-1.0] * 3 + [-(1 + 0.5 + 0.25 + 0.125)] * 3
     np.testing.assert_allclose(played.returns, np.stack([[0.7] * 3 + [0.0] * 3, time], axis=1), atol=1e-6)
+
+
+def test_copies_that_are_over_rest_where_they_can():
+    """A copy that goes forward arrives after 3 steps, one that stays is cut off after 5: two episodes each cost 6 + 10 steps."""
+    register_envs()
+    told = []
+    with open_envs("Corridor-v0", 2) as envs:
+        played = play(
+            envs,
+            lambda seen: np.array([1, 0]),
+            [1, 2],
+            1.0,
+            in_a_row=2,
+            watch=lambda taken, given, playing, over: told.append((playing.tolist(), over.tolist())),
+        )
+        assert envs.step(np.array([1, 1])).rewards[0, 0] == 0  # the first rests still
+        envs.reset([1, 2])
+        assert envs.step(np.array([1, 1])).rewards[0, 0] == 1
+    assert played.lengths.tolist() == [3, 3, 5, 5]
+    assert played.steps == 6 + 10
+    assert [over for _, over in told][:6:5] == [[False, False], [True, False]]
+    assert told[6][0] == [False, True]
 
 
 def test_splits_and_training_use_different_seeds():
