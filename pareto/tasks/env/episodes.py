@@ -9,6 +9,9 @@ import numpy as np
 
 from pareto.tasks.env.vectors import VectorEnvs
 
+Watch = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
+"""Hears actions, rewards [E, m], which copies are still playing [E] and whose episode is over [E]."""
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -32,7 +35,7 @@ def play(
     gamma: float,
     *,
     in_a_row: int = 1,
-    watch: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], None] | None = None,
+    watch: Watch | None = None,
 ) -> Episodes:
     """Play the same number of episodes in every copy; what a copy does afterwards counts for nothing but the cost.
 
@@ -42,7 +45,7 @@ def play(
         seeds: [E] one seed per copy, so that an episode does not depend on the others.
         gamma: discount.
         in_a_row: episodes per copy, one after the other; n is E times as many, those of a copy beside each other.
-        watch: called in every step with actions, rewards [E, m], which copies are still playing [E] and whose episode is over [E].
+        watch: called in every step.
     """
     n, m = envs.copies, len(envs.objectives)
     observations = envs.reset(seeds)

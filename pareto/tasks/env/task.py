@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from pareto.front import hypervolume
 from pareto.models.actors import Actor, load_actor
 from pareto.objectives import Objectives
 from pareto.tasks import TASKS
-from pareto.tasks.env.episodes import Episodes, play
+from pareto.tasks.env.episodes import Episodes, Watch, play
 from pareto.tasks.env.facts import EnvFacts, describe, fastest, limited
 from pareto.tasks.env.opening import open_envs
 from pareto.tasks.env.sources import Source
@@ -205,7 +205,7 @@ class EnvTask(Config):
         actor: Actor,
         split: str,
         seeds: Sequence[int] | None = None,
-        watch: Callable[[np.ndarray, np.ndarray, np.ndarray], None] | None = None,
+        watch: Watch | None = None,
     ) -> Episodes:
         """Episodes of an actor on the seeds of a split.
 
