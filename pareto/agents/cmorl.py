@@ -60,7 +60,8 @@ class CMORL(PerSeed):
         finalists: most policies of the archive that get fresh episodes at the very end.
         final_episodes: how many each; 0: what is known decides.
         composed: weight vectors at which policies are composed of the finalists at the very end, each of which follows in every
-            state the finalist that is worth most there (`pareto.agents.composing`); they get `final_episodes` as well.
+            state the finalist that is worth most there (`pareto.agents.composing`), as the finalists' `final_episodes` tell it.
+            They come beside the `policies` that are kept and are not played before they are scored.
         z: standard errors between a mean and its lower confidence bound.
         window: finished training episodes that speak for an iterate.
         candidates: most candidates held.
@@ -108,7 +109,7 @@ class CMORL(PerSeed):
     def _judged(self) -> CMORL:
         if self.composed and not self.final_episodes:
             raise ConfigError(
-                "composed policies are judged by final_episodes; set final_episodes, or leave composed out"
+                "policies are composed by what final_episodes tell; set final_episodes, or leave composed out"
             )
         return self
 

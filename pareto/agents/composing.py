@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,31 +56,6 @@ class Composition:
         best = np.einsum("knm,wm->wkn", values, weights).argmax(axis=1)
         return values[best, np.arange(STARTS)].mean(axis=1)
 
-    def play(
-        self, weights: np.ndarray, episodes: int, max_episode_steps: int | None, seed: int
-    ) -> tuple[np.ndarray, int]:
-        """(returns [W, n, m] of n fresh episodes at each of [W, m] weights, true environment steps)."""
-        networks, k, row = self.networked.networks, len(self.policies), in_a_row(episodes)
-        views, scaler = networks.views(self.policies.parameters), Scaler(self.policies.observed)
-        draw = torch.Generator().manual_seed(rng.derive_seed("composed actions", seed))
-        rows = np.repeat(weights, episodes // row, axis=0)
-        each = torch.arange(len(rows))
-
-        @torch.no_grad()
-        def act(seen: np.ndarray) -> np.ndarray:
-            raw = _raw(seen)
-            values = self._values(raw)
-            best = torch.from_numpy(np.einsum("knm,nm->kn", values, rows).argmax(axis=0))
-            outputs = networks.actor(views, scaler(raw.expand(k, -1, -1)))
-            head = networks.head
-            chosen = head.mode(outputs) if self.actions == "mode" else head.sample(outputs, views, draw)
-            return chosen[best, each].numpy()
-
-        seeds = [rng.derive_seed("composed", seed, i) for i in range(episodes // row)] * len(weights)
-        with self.networked.task.open(len(rows), max_episode_steps=max_episode_steps) as envs:
-            played = play(envs, act, seeds, self.networked.task.discount, in_a_row=row)
-        return played.returns.reshape(len(weights), episodes, -1), played.steps
-
     def actor(self, weights: np.ndarray) -> ComposedMLP:
         """The composed policy at [m] weights, to be stored."""
         networks = self.networked.networks
@@ -104,7 +79,24 @@ class Composition:
         return (values * self.policies.scales.std.float()[:, None]).numpy()
 
 
-def composition(
+@dataclass(frozen=True)
+class Watched:
+    """Episodes of K policies, state by state.
+
+    Args:
+        states: [K] raw observations [n_k, d] that each policy saw.
+        worth: [K] what followed them [n_k, m]: discounted returns to the end of the episode.
+        returns: [K, n, m] of the episodes.
+        steps: true environment steps.
+    """
+
+    states: list[Tensor]
+    worth: list[Tensor]
+    returns: np.ndarray
+    steps: int
+
+
+def watched(
     networked: Networked,
     policies: Snapshots,
     episodes: int,
@@ -112,11 +104,9 @@ def composition(
     *,
     max_episode_steps: int | None,
     seed: int,
-) -> tuple[Composition, np.ndarray, int]:
-    """Play episodes with each of K policies, and fit the last layers of their critics to what the episodes were worth.
-
-    The critics were fitted to actions that were drawn, and to whatever discount the policies learned with; their hidden
-    layers are kept. The last layer is a ridge regression on the discounted returns from every state that was seen.
+    label: str,
+) -> Watched:
+    """Play n episodes with each of K policies.
 
     Args:
         networked: the task and the networks.
@@ -125,46 +115,66 @@ def composition(
         actions: how the policies act.
         max_episode_steps: time limit; None keeps the task's.
         seed: study seed.
-
-    Returns:
-        (the composition, returns [K, n, m] of the policies themselves, true environment steps).
-
-    Raises:
-        ConfigError: networks that are no perceptrons.
+        label: another label is other episodes; none of them is among those the task scores by.
     """
-    networks, task, k = networked.networks, networked.task, len(policies)
-    if not isinstance(networks, StackedMLP):
-        raise ConfigError("method.composed needs perceptrons; leave out ppo.network, or set composed: 0")
-    policies = policies.rows(range(k))
+    networks, task, k, row = networked.networks, networked.task, len(policies), in_a_row(episodes)
     views, scaler = networks.views(policies.parameters), Scaler(policies.observed)
-    draw = torch.Generator().manual_seed(rng.derive_seed("composition actions", seed))
-    row = in_a_row(episodes)
-    states: list[Tensor] = []
+    draw = torch.Generator().manual_seed(rng.derive_seed("watched actions", label, seed))
+    seen_of: list[Tensor] = []
     told_of: list[tuple[np.ndarray, ...]] = []
 
     @torch.no_grad()
     def act(seen: np.ndarray) -> np.ndarray:
-        states.append(_raw(seen).view(k, episodes // row, -1).clone())
-        outputs = networks.actor(views, scaler(states[-1]))
-        head = networks.head
+        seen_of.append(_raw(seen).view(k, episodes // row, -1).clone())
+        outputs, head = networks.actor(views, scaler(seen_of[-1])), networks.head
         chosen = head.mode(outputs) if actions == "mode" else head.sample(outputs, views, draw)
         return chosen.flatten(0, 1).numpy()
 
     def watch(_: np.ndarray, *told: np.ndarray) -> None:
         told_of.append(tuple(x.reshape(k, episodes // row, *x.shape[1:]).copy() for x in told))
 
-    seeds = [rng.derive_seed("composition", seed, i) for i in range(episodes // row)] * k
+    seeds = [rng.derive_seed("watched", label, seed, i) for i in range(episodes // row)] * k
     with task.open(len(seeds), max_episode_steps=max_episode_steps) as envs:
         played = play(envs, act, seeds, task.discount, in_a_row=row, watch=watch)
     rewards, playing, over = (np.stack(x) for x in zip(*told_of))
-    worth = returns_to_go(rewards, over, task.discount)
+    worth, states = returns_to_go(rewards, over, task.discount), torch.stack(seen_of)
+    return Watched(
+        [states[:, i][torch.from_numpy(playing[:, i])] for i in range(k)],
+        [torch.from_numpy(worth[:, i][playing[:, i]]) for i in range(k)],
+        played.returns.reshape(k, episodes, -1),
+        played.steps,
+    )
+
+
+def composition(
+    networked: Networked, policies: Snapshots, seen: Sequence[Watched], actions: Deployed
+) -> Composition:
+    """Fit the last layers of K policies' critics to what their episodes were worth.
+
+    The critics were fitted to actions that were drawn, and to whatever discount the policies learned with; their hidden
+    layers are kept. The last layer is a ridge regression on the discounted returns from every state that was seen.
+
+    Args:
+        networked: the task and the networks.
+        policies: K of them.
+        seen: at least one set of episodes of theirs.
+        actions: how the policies act.
+
+    Raises:
+        ConfigError: networks that are no perceptrons.
+    """
+    networks, k = networked.networks, len(policies)
+    if not isinstance(networks, StackedMLP):
+        raise ConfigError("method.composed needs perceptrons; leave out ppo.network, or set composed: 0")
+    policies = policies.rows(range(k))
+    views, scaler = networks.views(policies.parameters), Scaler(policies.observed)
     for i in range(k):
-        raw = torch.stack([s[i] for s in states])[torch.from_numpy(playing[:, i])]
+        raw, worth = (torch.cat([getattr(w, name)[i] for w in seen]) for name in ("states", "worth"))
         hidden = networks.critic_features(views, scaler(raw.expand(k, -1, -1)))[i]
-        weight, bias = ridge(hidden.double(), torch.from_numpy(worth[:, i][playing[:, i]]))
+        weight, bias = ridge(hidden.double(), worth)
         std = policies.scales.std[i]
         views["critic.weight"][i], views["critic.bias"][i] = (weight / std).float(), (bias / std).float()
-    return Composition(networked, policies, actions), played.returns.reshape(k, episodes, -1), played.steps
+    return Composition(networked, policies, actions)
 
 
 def returns_to_go(rewards: np.ndarray, over: np.ndarray, gamma: float) -> np.ndarray:

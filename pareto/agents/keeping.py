@@ -28,18 +28,14 @@ def best_together(archive: Archive, ref_point: np.ndarray | None, most: int) -> 
         ref_point: [m], larger is better; None takes a tenth of the range below what has been reached.
         most: >= 1.
     """
-    return archive.take(places_together(archive.lows, ref_point, most))
-
-
-def places_together(lows: np.ndarray, ref_point: np.ndarray | None, most: int) -> np.ndarray:
-    """Places of at most so many points [k, m] that have the largest hypervolume together; arguments as for `best_together`."""
+    lows = archive.lows
     if ref_point is None:
         ref_point = lows.min(axis=0) - 0.1 * np.maximum(np.ptp(lows, axis=0), 1e-9)
     inside = np.flatnonzero((lows > ref_point).all(axis=1))
     places = inside if len(inside) else np.arange(len(lows))
     if len(places) > most:
         places = places[np.sort(hypervolume_subset(lows[places], ref_point, most))]
-    return places
+    return archive.take(places)
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Composed:
     Args:
         composition: of what.
         weights: [W, m] at which.
-        means: [W, m] mean returns.
+        means: [W, m] mean returns, as predicted.
     """
 
     composition: Composition

@@ -14,10 +14,10 @@ from torch import Tensor
 from pareto.agents.aims import Weighted
 from pareto.agents.archive import Archive, lower_bounds
 from pareto.agents.collecting import HardBudget
-from pareto.agents.composing import composition, weights_to_try
+from pareto.agents.composing import Watched, composition, watched, weights_to_try
 from pareto.agents.evaluating import evaluate
 from pareto.agents.extensions import Extension, Round
-from pareto.agents.keeping import Composed, archive_from, archive_tensors, best_together, places_together
+from pareto.agents.keeping import Composed, archive_from, archive_tensors, best_together
 from pareto.agents.learning import Learning, Networked, first_policies
 from pareto.agents.ledger import PORTION, Ledger
 from pareto.agents.population import Snapshots
@@ -26,6 +26,10 @@ from pareto.cells import Cost
 
 if TYPE_CHECKING:
     from pareto.agents.cmorl import CMORL
+
+
+FEW = 8
+"""Episodes of every finalist that are watched before the budget is looked at again."""
 
 
 @dataclass
@@ -112,52 +116,52 @@ class Search:
 
         Where what is left of the budget will not pay for these episodes, what is known decides.
         """
-        most, episodes = self.config.finalists, self.config.final_episodes
-        if self.config.composed and (surely := min(most, self.ledger.affords(episodes))):
-            return self._composed(best_together(self.archive, self.ref_point, surely))
-        last = best_together(self.archive, self.ref_point, most)
-        if episodes and len(last) * episodes * self.ledger.likely <= self.ledger.left:
+        episodes = self.config.final_episodes
+        last = best_together(self.archive, self.ref_point, self.config.finalists)
+        composed = self._composed(last) if self.config.composed else None
+        if composed is None and episodes and len(last) * episodes * self.ledger.likely <= self.ledger.left:
             assert last.policies is not None
             fresh = Archive.empty(self.weights.shape[1], self.config.finalists)
-            last = self._admitted(fresh, last.policies, "final", episodes)
-        self.archive = last
-        return best_together(self.archive, self.ref_point, self.config.policies), None
+            self.archive = self._admitted(fresh, last.policies, "final", episodes)
+        elif composed is None:
+            self.archive = last
+        return best_together(self.archive, self.ref_point, self.config.policies), composed
 
-    def _composed(self, last: Archive) -> tuple[Archive, Composed]:
-        """The best of the finalists and of what is composed of them, by fresh episodes of both."""
-        config, z, ref_point = self.config, self.config.z, self.ref_point
+    def _composed(self, last: Archive) -> Composed | None:
+        """Policies composed of the finalists, whose fresh episodes say what states are worth; None where these cannot be paid.
+
+        What is composed is chosen by what the values predict: to play it would take steps that learning needs more.
+        """
+        c, found = self.config, list[Watched]()
         assert last.policies is not None
-        limit = config.max_episode_steps
-        made, returns, steps = composition(
-            self.networked,
-            last.policies,
-            config.final_episodes,
-            config.actions,
-            max_episode_steps=limit,
-            seed=self.seed,
-        )
-        self.ledger.select(returns.shape[0] * returns.shape[1], steps)
-        fresh = Archive.empty(self.weights.shape[1], config.finalists)
-        self.archive = fresh.offer(last.policies, returns.mean(axis=1), lower_bounds(returns, z))
-        best = self.archive.means.max(axis=0)
-        tried = weights_to_try(
-            lambda w: made.predicted(w, self.seed), best, ref_point, config.composed, self.seed
-        )
-        found: list[np.ndarray] = []
-        while (done := sum(map(len, found))) < len(tried):
-            # as many at a time as the budget surely pays for: most episodes end before their limit
-            now = min(len(tried) - done, self.ledger.affords(config.final_episodes))
-            if not now:
+        for played in range(0, c.final_episodes, FEW):
+            n = min(FEW, c.final_episodes - played)
+            if self.ledger.affords(n) < len(last):
                 break
-            returns, steps = made.play(tried[done : done + now], config.final_episodes, limit, self.seed)
-            self.ledger.select(returns.shape[0] * returns.shape[1], steps)
-            found.append(returns)
-        returns = np.concatenate(found) if found else np.zeros((0, 1, self.weights.shape[1]))
-        lows = np.concatenate([self.archive.lows, lower_bounds(returns, z)])
-        places, own = places_together(lows, ref_point, config.policies), len(self.archive)
-        others = places[places >= own] - own
-        kept = Composed(made, tried[others], returns.mean(axis=1)[others])
-        return self.archive.take(places[places < own]), kept
+            label, limit = f"final/{played}", c.max_episode_steps
+            found.append(
+                watched(
+                    self.networked,
+                    last.policies,
+                    n,
+                    c.actions,
+                    max_episode_steps=limit,
+                    seed=self.seed,
+                    label=label,
+                )
+            )
+            self.ledger.select(len(last) * n, found[-1].steps)
+        if not found:
+            return None
+        made = composition(self.networked, last.policies, found, c.actions)
+        returns = np.concatenate([w.returns for w in found], axis=1)
+        fresh = Archive.empty(self.weights.shape[1], c.finalists)
+        self.archive = fresh.offer(last.policies, returns.mean(axis=1), lower_bounds(returns, c.z))
+        best = self.archive.means.max(axis=0)
+        weights = weights_to_try(
+            lambda w: made.predicted(w, self.seed), best, self.ref_point, c.composed, self.seed
+        )
+        return Composed(made, weights, made.predicted(weights, self.seed))
 
     # ------------------------------------------------------------------------------------------- moves
 
@@ -268,9 +272,10 @@ class Search:
         c = self.config
         verified = 0 if c.offer == "episodes" else c.verified * c.episodes * self.ledger.likely
         finalists = min(c.finalists, len(self.archive) + c.verified)
-        final = (finalists + c.composed) * c.final_episodes * self.ledger.likely
-        surely = finalists * c.final_episodes * (c.max_episode_steps or 0) if c.composed else 0
-        return math.ceil(verified + max(final, surely))
+        final = finalists * c.final_episodes * self.ledger.likely
+        if c.composed:  # the last few episodes must be paid even if all of them last to their limit
+            final += finalists * FEW * ((c.max_episode_steps or 0) - self.ledger.likely)
+        return math.ceil(verified + final)
 
     def _known(self, points: np.ndarray) -> Known:
         held, ref = self.archive.means, self.ref_point
