@@ -86,7 +86,8 @@ class ComposedMLP(Actor):
         """[n, ...] every observation's answer by the policy that it follows."""
         observations, followed = np.asarray(observations), self.chosen(observations)
         by_policy = np.concatenate(
-            [answer(policy, observations[followed == k]) for k, policy in enumerate(self.policies)]
+            [answer(self.policies[k], observations[followed == k]) for k in np.unique(followed)]
+            or [answer(self.policies[0], observations)]  # no rows at all
         )
         answers = np.empty_like(by_policy)
         answers[followed.argsort(kind="stable")] = by_policy
