@@ -207,7 +207,7 @@ def test_the_schema_lists_every_task_and_method_by_its_tag():
     schema = json_schema()
     json.dumps(schema)
     methods = {c["properties"]["name"]["const"]: c for c in schema["properties"]["method"]["oneOf"]}
-    assert set(methods) == {"fit", "named"}
+    assert set(methods) == {"fit", "named", "parted"}
     assert methods["fit"]["required"] == ["name"]
     assert methods["fit"]["additionalProperties"] is False
     assert methods["fit"]["properties"]["beta"]["exclusiveMinimum"] == 0
