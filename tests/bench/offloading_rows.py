@@ -129,8 +129,9 @@ def trained(run, scales):
         stated = np.array([[r.weights[o] for o in ("delay", "energy")] for r in records])
         if not hasattr(actors[0], "choose"):
             stated = stated * scales / (stated * scales).sum(axis=1, keepdims=True)
-        begin = lambda actors=actors: lambda i: OneEach(actors, i)  # noqa: E731 (a row per seed, each with its own)
-        rows[name] = Row(own, len(actors), begin, stated, wide=True, home=home)
+        rows[name] = Row(
+            own, len(actors), lambda actors=actors: lambda i: OneEach(actors, i), stated, wide=True, home=home
+        )
     return rows
 
 
