@@ -219,7 +219,7 @@ def noting(marks: list[float]) -> Any:
     return lambda step, total, figures: marks.append(time.process_time())
 
 
-ONE = {2: 365, 3: 320}
+ONE = {2: 365, 3: 290}
 """Objectives -> steps of the conditioned run that costs 1.5 times the CPU time of one separate run of `STEPS`."""
 TOTAL = {("implicit", 2): 5650, ("explicit", 2): 5160, ("implicit", 3): 7090, ("explicit", 3): 6400}
 """Steps at the CPU time of all separate runs, corner policies that serve as margins included."""
