@@ -16,6 +16,7 @@ import itertools
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ METHODS: Mapping[str, tuple[str, Steps, str]] = {
     "mod": ("lab_mod", _shared(lambda m: m), "any"),
     "mah_dpo": ("lab_mah_dpo", _shared(lambda m: 1), "any"),
     "modpo_conditioned": ("lab_modpo_conditioned", _shared(lambda m: 1), "any"),
-    "dpa": ("lab_dpa", _dpa, "any"),
+    "dpa": ("lab_dpa", _dpa, "directions"),
     "rewards_in_context": ("lab_rewards_in_context", _in_context, "any"),
 }
 """Method -> (config, steps, weights). `maxmin` and `orchestrator` answer other questions and have pages of their own."""
@@ -87,9 +88,11 @@ def settings(name: str, m: int, seeds: int) -> list[str]:
     (_, share, kind), steps = METHODS[name], STEPS[m]
     pairs = name not in REPLIES
     n, divisions = WEIGHTS[m]
-    weights = (
-        f"{{kind: cells, n: {n}}}" if kind == "cells" else f"{{kind: das_dennis, divisions: {divisions}}}"
-    )
+    weights = {
+        "cells": f"{{kind: cells, n: {n}}}",
+        "any": f"{{kind: das_dennis, divisions: {divisions}}}",
+        "directions": f"{{kind: directions, n: {comb(divisions + m - 1, m - 1)}}}",
+    }[kind]
     if name == "scalarized_dpo":
         anchor = [f"method.loss=[{{name: dpo, beta: 1.0}}, {{name: mass_anchor, weight: {ANCHOR}}}]"]
     else:
