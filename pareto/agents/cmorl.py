@@ -46,6 +46,8 @@ class CMORL(PerSeed):
         starts: policies per weight vector in the first stage.
         max_episode_steps: time limit in training and selection; a cut-off episode is bootstrapped. None keeps the task's.
         ppo: how policies are improved in the first stage.
+        constants: before all else, policies that always take the same action get fresh episodes, too: doing nothing is an end
+            of many a front, and dear to learn.
         courses: stretches of learning before the rounds, in which the best policies go on; each counts as a round.
         round_ppo: how policies are improved in rounds; the optimiser starts afresh in each. Given in part, the
             rest is as in `ppo`: a learning rate of .001, an entropy of .03.
@@ -62,6 +64,8 @@ class CMORL(PerSeed):
         composed: weight vectors at which policies are composed of the finalists at the very end, each of which follows in every
             state the finalist that is worth most there (`pareto.agents.composing`), as the finalists' `final_episodes` tell it.
             They come beside the `policies` that are kept and are not played before they are scored.
+        begun_episodes: further episodes of each finalist, begun by another of them, so that it is known what a policy is worth
+            where others lead.
         z: standard errors between a mean and its lower confidence bound.
         window: finished training episodes that speak for an iterate.
         candidates: most candidates held.
@@ -84,6 +88,7 @@ class CMORL(PerSeed):
     starts: int = Field(default=1, ge=1)
     max_episode_steps: int | None = Field(default=None, ge=1)
     ppo: PPOConfig = PPOConfig()
+    constants: bool = Field(default=False, exclude_if=lambda value: not value)
     courses: tuple[Course, ...] = Field(default=(), exclude_if=lambda value: not value)
     round_ppo: PPOConfig = PPOConfig(lr=5e-4, entropy=0.01)
     round_iterations: int = Field(default=20, ge=1)
@@ -97,6 +102,7 @@ class CMORL(PerSeed):
     finalists: int = Field(default=48, ge=1)
     final_episodes: int = Field(default=0, ge=0)
     composed: int = Field(default=0, ge=0, exclude_if=lambda value: value == 0)
+    begun_episodes: int = Field(default=0, ge=0, exclude_if=lambda value: value == 0)
     z: float = Field(default=1.0, ge=0)
     window: int = Field(default=64, ge=1)
     candidates: int = Field(default=100, ge=1)

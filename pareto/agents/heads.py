@@ -40,6 +40,10 @@ class Head(ABC):
     def logps(self, outputs: Tensor, views: Mapping[str, Tensor], actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities [P, B] of actions, and the entropy [P, B], in nats."""
 
+    @abstractmethod
+    def constants(self) -> Tensor:
+        """Outputs [n, A] of policies that take the same action everywhere, with some chance left for others to be learned."""
+
 
 @final
 class DiscreteHead(Head):
@@ -61,6 +65,10 @@ class DiscreteHead(Head):
         """Log-softmax at the actions; entropy -sum p log p."""
         logs = torch.log_softmax(outputs.transpose(-1, -2), dim=-2)  # along rows: slow over few columns
         return logs.gather(-2, actions[..., None, :])[..., 0, :], -(logs.exp() * logs).sum(dim=-2)
+
+    def constants(self) -> Tensor:
+        """Each of the actions, with nine chances of ten."""
+        return torch.eye(self.width) * math.log(9.0 * max(self.width - 1, 1))
 
 
 @final
@@ -89,6 +97,10 @@ class GaussianHead(Head):
         logps = (-0.5 * z * z - log_std - _HALF_LOG_2PI).sum(dim=-1)
         entropy = (log_std + 0.5 + _HALF_LOG_2PI).sum(dim=-1).expand_as(logps)
         return logps, entropy
+
+    def constants(self) -> Tensor:
+        """All axes at 0."""
+        return torch.zeros(1, self.width)
 
 
 def make_head(actions: Actions, std: float = 1.0) -> Head:

@@ -67,6 +67,25 @@ def first_policies(networked: Networked, n: int, seed: int) -> Snapshots:
     return Snapshots(parameters, Running.begin(n, d), Running.begin(n, networked.networks.m))
 
 
+def constant_policies(networked: Networked, seed: int) -> Snapshots:
+    """Untrained policies that take the same action in every state: each of the discrete ones, or 0 on all axes.
+
+    Raises:
+        ConfigError: networks that are no perceptrons.
+    """
+    networks = networked.networks
+    if not isinstance(networks, StackedMLP):
+        raise ConfigError(
+            "method.constants needs perceptrons; leave out ppo.network, or set constants: false"
+        )
+    outputs = networks.head.constants()
+    policies = first_policies(networked, len(outputs), seed)
+    views = networks.views(policies.parameters)
+    views["actor.weight"].zero_()
+    views["actor.bias"].copy_(outputs)
+    return policies
+
+
 class Learning:
     """Policies that learn towards an aim for one stage.
 

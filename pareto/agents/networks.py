@@ -231,23 +231,6 @@ class StackedMLP(Networks):
         views = self._one(row)
         return MLPActor(self._stored(views, "actor"), offset, scale, actions, views.get("log_std"))
 
-    def critic_of(self, row: Tensor, offset: np.ndarray, scale: np.ndarray, unit: np.ndarray) -> MLPActor:
-        """The critic of one policy's parameters [n] as a perceptron that gives values in units of returns.
-
-        Args:
-            row: [n].
-            offset: subtracted from raw observations.
-            scale: multiplied onto them.
-            unit: [m] returns per unit of the critic's outputs.
-        """
-        *hidden, (weight, bias) = self._stored(self._one(row), "critic")
-        unit = unit.astype(np.float32)
-        return MLPActor([*hidden, (weight * unit, bias * unit)], offset, scale, "mode")
-
-    def critic_features(self, views: Mapping[str, Tensor], observations: Tensor) -> Tensor:
-        """[P, B, h] what the critics' last layers see."""
-        return self._single(views, observations, 1)
-
     def _one(self, row: Tensor) -> dict[str, np.ndarray]:
         """Named arrays of one policy's parameters [n]."""
         return {name: view[0].numpy() for name, view in self.views(row[None].cpu()).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,18 @@ from torch import Tensor
 from pareto.agents.aims import Weighted
 from pareto.agents.archive import Archive, lower_bounds
 from pareto.agents.collecting import HardBudget
-from pareto.agents.composing import Watched, composition, watched, weights_to_try
+from pareto.agents.composing import Composition, actors_of, weights_to_try
 from pareto.agents.evaluating import evaluate
 from pareto.agents.extensions import Extension, Round
 from pareto.agents.keeping import Composed, archive_from, archive_tensors, best_together
-from pareto.agents.learning import Learning, Networked, first_policies
+from pareto.agents.learning import Learning, Networked, constant_policies, first_policies
 from pareto.agents.ledger import PORTION, Ledger
 from pareto.agents.population import Snapshots
 from pareto.agents.selecting import Known, Lesson, promising, volume
+from pareto.agents.state_values import fit_state_values
+from pareto.agents.watching import Watched, watched
 from pareto.cells import Cost
+from pareto.models.actors.mlp import MLPActor
 
 if TYPE_CHECKING:
     from pareto.agents.cmorl import CMORL
@@ -76,6 +79,8 @@ class Search:
 
     def step(self) -> None:
         """One iteration of learning, and what follows from it at the end of a stage."""
+        if self.config.constants and not (self.rounds or self.learning.done):
+            self._admit(constant_policies(self.networked, self.seed), "constants")
         self.learning.step(self.planned)
         self.ledger.training += self.learning.steps_each
         last = self.learning.done >= self.planned
@@ -132,29 +137,16 @@ class Search:
 
         What is composed is chosen by what the values predict: to play it would take steps that learning needs more.
         """
-        c, found = self.config, list[Watched]()
+        c = self.config
         assert last.policies is not None
-        for played in range(0, c.final_episodes, FEW):
-            n = min(FEW, c.final_episodes - played)
-            if self.ledger.affords(n) < len(last):
-                break
-            label, limit = f"final/{played}", c.max_episode_steps
-            found.append(
-                watched(
-                    self.networked,
-                    last.policies,
-                    n,
-                    c.actions,
-                    max_episode_steps=limit,
-                    seed=self.seed,
-                    label=label,
-                )
-            )
-            self.ledger.select(len(last) * n, found[-1].steps)
-        if not found:
+        actors = actors_of(self.networked, last.policies, c.actions)
+        own = self._watched(actors, c.final_episodes, "final", 0.0)
+        if not own:
             return None
-        made = composition(self.networked, last.policies, found, c.actions)
-        returns = np.concatenate([w.returns for w in found], axis=1)
+        usual = sum(w.steps for w in own) / sum(w.returns.shape[0] * w.returns.shape[1] for w in own)
+        values = fit_state_values([*own, *self._watched(actors, c.begun_episodes, "begun", usual)], self.seed)
+        made = Composition(self.networked, actors, values)
+        returns = np.concatenate([w.returns for w in own], axis=1)
         fresh = Archive.empty(self.weights.shape[1], c.finalists)
         self.archive = fresh.offer(last.policies, returns.mean(axis=1), lower_bounds(returns, c.z))
         best = self.archive.means.max(axis=0)
@@ -162,6 +154,27 @@ class Search:
             lambda w: made.predicted(w, self.seed), best, self.ref_point, c.composed, self.seed
         )
         return Composed(made, weights, made.predicted(weights, self.seed))
+
+    def _watched(self, actors: Sequence[MLPActor], episodes: int, label: str, begun: float) -> list[Watched]:
+        """A few episodes of every finalist at a time, for as long as the budget surely pays for the next."""
+        found: list[Watched] = []
+        for played in range(0, episodes, FEW):
+            n = min(FEW, episodes - played)
+            if self.ledger.affords(n) < len(actors):
+                break
+            found.append(
+                watched(
+                    self.networked.task,
+                    actors,
+                    n,
+                    begun=begun,
+                    max_episode_steps=self.config.max_episode_steps,
+                    seed=self.seed,
+                    label=f"{label}/{played}",
+                )
+            )
+            self.ledger.select(len(actors) * n, found[-1].steps)
+        return found
 
     # ------------------------------------------------------------------------------------------- moves
 
@@ -272,7 +285,7 @@ class Search:
         c = self.config
         verified = 0 if c.offer == "episodes" else c.verified * c.episodes * self.ledger.likely
         finalists = min(c.finalists, len(self.archive) + c.verified)
-        final = finalists * c.final_episodes * self.ledger.likely
+        final = finalists * (c.final_episodes + c.begun_episodes) * self.ledger.likely
         if c.composed:  # the last few episodes must be paid even if all of them last to their limit
             final += finalists * FEW * ((c.max_episode_steps or 0) - self.ledger.likely)
         return math.ceil(verified + final)

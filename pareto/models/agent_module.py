@@ -46,7 +46,7 @@ class AgentModule(nn.Module):
             self.net, self.seen = _perceptron(plain), plain.offset.shape
             offset, scale = plain.offset, plain.scale
         elif isinstance(plain, ComposedMLP):
-            networks = [*plain.policies, *plain.values]
+            networks = [*plain.policies, plain.values]
             offset, scale = np.stack([n.offset for n in networks]), np.stack([n.scale for n in networks])
             self.net, self.seen = _Composed(plain), offset.shape
         elif isinstance(plain, TorchActor):
@@ -161,19 +161,19 @@ def _perceptron(actor: MLPActor) -> nn.Sequential:
 
 
 class _Composed(nn.Module):
-    """The outputs [n, A] of the policy that is worth most, of every network's own inputs [n, 2K, d], the policies' first."""
+    """The outputs [n, A] of the policy that is worth most, of every network's own inputs [n, K + 1, d], those of the values last."""
 
     weights: Tensor
 
     def __init__(self, actor: ComposedMLP) -> None:
         super().__init__()
         self.policies = nn.ModuleList(_perceptron(policy) for policy in actor.policies)
-        self.values = nn.ModuleList(_perceptron(values) for values in actor.values)
+        self.values = _perceptron(actor.values)
         self.register_buffer("weights", torch.from_numpy(actor.weights.astype(np.float32)))
 
     def forward(self, x: Tensor) -> Tensor:
-        own, judged = x.unbind(1)[: len(self.policies)], x.unbind(1)[len(self.policies) :]
+        *own, judged = x.unbind(1)
         outputs = torch.stack([net(y) for net, y in zip(self.policies, own, strict=True)], dim=1)
-        worth = [net(y) @ self.weights for net, y in zip(self.values, judged, strict=True)]
-        followed = torch.stack(worth, dim=1).argmax(dim=1)
+        worth = self.values(judged).view(-1, len(self.policies), self.weights.numel()) @ self.weights
+        followed = worth.argmax(dim=1)
         return outputs.gather(1, followed[:, None, None].expand(-1, 1, outputs.shape[-1])).squeeze(1)

@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
+from pareto.agents import state_values
 from pareto.agents.cmorl import CMORL
 from pareto.agents.search import Search
 from pareto.policy_set import load
@@ -59,16 +60,18 @@ COURSES = [
     {"steps": 100, "weights": {"treasure": 0.9, "time": 0.1}, "ppo": SMALL},
     {"steps": 200, "climbs": "box", "n": 2, "softness": 2.0, "ppo": SMALL},
 ]
+COMPOSED = {"constants": True, "courses": COURSES, "composed": 3, "begun_episodes": 2, "total_steps": 3500}
 
 
 @pytest.mark.parametrize(
     ("extension", "more"),
-    [*((kind, {}) for kind in KINDS), (BARRIER, {"courses": COURSES, "composed": 3, "total_steps": 3500})],
+    [*((kind, {}) for kind in KINDS), (BARRIER, COMPOSED)],
     ids=lambda x: x.get("kind", "courses" if x else "alone"),
 )
 @pytest.mark.parametrize("offer", ["training", "episodes"])
 def test_a_killed_search_goes_on_where_it_was(extension, more, offer, tmp_path, monkeypatch):
     more = {"offer": offer, "actions": "sample", "final_episodes": 4, "z": 0.0, "total_steps": 2500, **more}
+    monkeypatch.setattr(state_values, "STEPS", 20)
     config = study(extension, **more)
     run_study(config, tmp_path / "whole", workers=0)
     real, count = Search.step, 0
@@ -80,11 +83,10 @@ def test_a_killed_search_goes_on_where_it_was(extension, more, offer, tmp_path, 
             raise KeyboardInterrupt
         real(self)
 
-    monkeypatch.setattr(Search, "step", dying)
     for _ in range(2):
-        with contextlib.suppress(BaseException):
+        with contextlib.suppress(BaseException), monkeypatch.context() as patched:
+            patched.setattr(Search, "step", dying)
             run_study(config, tmp_path / "broken", workers=0)
-    monkeypatch.undo()
     run_study(config, tmp_path / "broken", workers=0)
     whole, broken = (load(tmp_path / name) for name in ("whole", "broken"))
     assert broken.content["provenance"]["content_sha256"] == whole.content["provenance"]["content_sha256"]
@@ -127,6 +129,21 @@ def test_a_first_stage_that_the_budget_has_no_room_for_is_cut(tmp_path):
     (tmp_path / "a").mkdir()
     fitted = config.method.train(cell, config.task, FitContext(tmp_path / "a", tmp_path / "b"))
     assert fitted.cost.env_steps == 4 * 2 * 32
+
+
+def test_policies_that_always_do_the_same_come_first():
+    """Always down is a treasure of .7 after one step; any other direction runs against the wall for all of 10 steps."""
+    from pareto.agents.learning import Networked
+
+    config = study(BARRIER, constants=True, offer="episodes")
+    search = Search(config.method, Networked.of(config.task, config.method.ppo), np.eye(2), 0)
+    search.step()
+    points = search.archive.means
+    np.testing.assert_allclose(points[(points[:, 0] > 0.5)], [[0.7, -1.0]], atol=1e-6)
+    assert search.ledger.selection >= 4 * (1 + 3 * 10)  # episodes of four policies
+    before = len(points)
+    search.step()
+    assert search.ledger.selection < 3 * 4 * (1 + 3 * 10) + before * 40  # once
 
 
 def test_choices_rest_on_the_reference_point_that_is_given():

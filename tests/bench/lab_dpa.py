@@ -1,7 +1,10 @@
-"""Directional preference alignment on the lab, round after round: exact values of each round's policy at 21 directions.
+"""Directional preference alignment on the lab, round after round: does the front move outward, and do directions steer?
 
-Reads the run of configs/lab_dpa.yaml (trains what is missing of it) and writes reports/align/dpa.*:
-`python tests/bench/lab_dpa.py [--out runs/lab_dpa]`.
+The policies are those of the table over all trainers (`align_methods.py`, which trains what is missing of them). Those of every
+round are told the axes, the diagonal, and the diagonal with each objective turned round in it, and enumerated; those of the last
+round also the arcs from the diagonal of the other objectives to each axis. Writes reports/align/dpa.*:
+`python tests/bench/lab_dpa.py [--out runs/align_methods] [--only m2-seed0 ...]`. Studies that were not asked for are taken from
+the report.
 """
 
 from __future__ import annotations
@@ -9,182 +12,188 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from align_methods import STEPS, folder_of, settings
 from scipy.stats import kendalltau
 
 import pareto
-from pareto.front import hypervolume, hypervolume_with_mixtures
+from pareto.front import hypervolume
 from pareto.models.prompt_policy import load_told
 from pareto.state import atomic
 from pareto.study.config import load_study
 from pareto.study.plan import plan_study
-from pareto.tasks.lab import exact, language
+from pareto.tasks.lab import exact
 
 CONFIG = Path("configs/lab_dpa.yaml")
 REPORT = Path("reports/align")
+SEEDS = 3
+STUDIES = {f"m{m}-seed{seed}": (m, seed) for m in STEPS for seed in range(SEEDS)}
+SPLITS = ("selection", "heldout")
 
 
-def measure(out: Path) -> dict[str, Any]:
-    """Hypervolume, KL and utility of every round on both splits."""
-    run = pareto.load(out) if (out / "front.json").exists() else pareto.sweep(CONFIG, out=out)
-    study = load_study(CONFIG)
-    lab, plan = study.task, plan_study(study)
-    objectives = lab.objectives
-    names = {cell.spec["round"]: cell.id for cell, _ in plan.cells if "round" in cell.spec}
-    reward = next(cell.id for cell, _ in plan.cells if cell.spec.get("part") == "reward")
-    reference = out / "prerequisites" / plan.task_needs["reference"]
-    with np.load(reference / "enumerated.npz") as z:
-        ref_logps = z["ref_logps"]
-    rewards, point = lab.world.rewards(), np.asarray(run.ref_point)
-    directions = np.array([objectives.vector(w) for w in plan.weights])
-    order = np.argsort(np.arctan2(directions[:, 1], directions[:, 0]))
-    directions = directions[order][::5]  # five of 21, axes and ends among them, show a front move
-    rounds = []
-    for t, name in sorted(names.items()):
-        kept = out.with_name(f"{out.name}_rounds") / f"{name}.json"
-        if not kept.exists():
-            folder = out / "prerequisites" / name
-            logps = [_enumerate(lab, reference, folder, objectives.named(v)) for v in directions]
-            kept.parent.mkdir(exist_ok=True)
-            row = {"round": t, **_standing(lab, logps, directions, ref_logps, rewards, point)}
-            atomic.write_json(kept, row)
-        row = json.loads(kept.read_text())
-        for split in ("selection", "heldout"):
-            reached = np.array(row[split]["values"])
-            row[split]["hypervolume_with_mixtures"] = float(hypervolume_with_mixtures(reached, point))
-            row[split]["along_directions"] = (reached * directions).sum(1).tolist()
-        rounds.append(row)
-    start = {
-        split: exact.values(ref_logps[p], rewards[:, p]).mean(0).tolist()
-        for split in ("selection", "heldout")
-        for p in [lab.world.split(split)]
-    }
-    angles = np.degrees(np.arctan2(run.weights[:, 1], run.weights[:, 0]))
-    between = (angles > -1e-6) & (angles < 90 + 1e-6)
-    fit = json.loads((out / "prerequisites" / reward / "reward_fit.json").read_text())
-    return {
-        "objectives": list(objectives.names),
-        "directions": directions.tolist(),
-        "reference": start,
-        "rounds": rounds,
-        "between_axes": int(between.sum()),
-        "tau_between_axes": [float(kendalltau(angles[between], v)[0]) for v in run.values[between].T],
-        "reward_model": fit,
-        "cost": dict(run.content["cost"]),
-        "config": str(CONFIG),
-        "seeds": list(study.seeds),
-        "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
-        "platform": platform.platform(),
-    }
+def directions_of(m: int) -> np.ndarray:
+    """[2 m + 1, m]: the axes, the diagonal, and the diagonal with the sign of each objective turned round in it."""
+    turned = np.ones((m, m)) - 2 * np.eye(m)
+    return np.concatenate([np.eye(m), np.ones((1, m)) / np.sqrt(m), turned / np.sqrt(m)])
 
 
-def _standing(
-    lab: Any,
-    logps: list[np.ndarray],
-    directions: np.ndarray,
-    ref_logps: np.ndarray,
-    rewards: np.ndarray,
-    point: np.ndarray,
-) -> dict[str, Any]:
-    """One round's policies on both splits."""
-    row = {}
-    for split in ("selection", "heldout"):
-        p = lab.world.split(split)
-        values = np.stack([exact.values(own[p], rewards[:, p]).mean(0) for own in logps])
-        kl = float(np.mean([exact.kl(own[p], ref_logps[p]).mean() for own in logps]))
-        front = exact.compare_fronts(values, directions, kl, point, ref_logps[p], rewards[:, p])
-        row[split] = {
-            "hypervolume": float(hypervolume(values, point)),
-            "ratio_at_equal_kl": front["hypervolume_ratio"],
-            "kl_nats": kl,
-            "utility": float((values * directions).sum(1).mean()),
-            "tau": [float(kendalltau(directions[:, j], values[:, j])[0]) for j in range(values.shape[1])],
-            "values": values.tolist(),
+def arc(m: int, j: int) -> np.ndarray:
+    """[11, m]: from the diagonal of the other objectives to the axis of one."""
+    others = (np.ones(m) - np.eye(m)[j]) / np.sqrt(m - 1)
+    t = np.linspace(0, np.pi / 2, 11)[:, None]
+    return np.cos(t) * others + np.sin(t) * np.eye(m)[j]
+
+
+class Rounds:
+    """The policies of one study's rounds, measured.
+
+    Args:
+        name: of `STUDIES`.
+        out: folder of the table's runs.
+    """
+
+    def __init__(self, name: str, out: Path) -> None:
+        self.m, self.seed = STUDIES[name]
+        folder, told = folder_of(out, "dpa", self.m), settings("dpa", self.m, SEEDS)
+        run = pareto.sweep(CONFIG, out=folder, set=told, workers=1).of_method("dpa")
+        study = load_study(CONFIG, told)
+        self.lab: Any = study.task
+        plan = plan_study(study)
+        of_seed = [cell for cell, _ in plan.cells if cell.maker == "method" and cell.seed == self.seed]
+        made = folder / "prerequisites"
+        self.folders = {cell.spec["round"]: made / cell.id for cell in of_seed if "round" in cell.spec}
+        reward = next(cell.id for cell in of_seed if cell.spec.get("part") == "reward")
+        self.reward_fit = json.loads((made / reward / "reward_fit.json").read_text())
+        self.reference = made / plan.task_needs["reference"]
+        with np.load(self.reference / "enumerated.npz") as z:
+            self.ref_logps = z["ref_logps"]
+        self.rewards, self.point = self.lab.world.rewards(), np.asarray(run.ref_point)
+
+    def enumerated(self, t: int, direction: np.ndarray) -> np.ndarray:
+        """[P, Y] log-probabilities of round t's policy, told a direction."""
+        model, tokenizer = self.lab.load_reference(self.reference, "cpu", "float32")
+        told = load_told(model, self.folders[t], self.lab.objectives.named(direction))
+        return self.lab.enumerate(told, np.arange(self.lab.prompts), tokenizer)[0]
+
+    def values(self, logps: np.ndarray, split: str) -> np.ndarray:
+        """[m] mean true rewards."""
+        p = self.lab.world.split(split)
+        return exact.values(logps[p], self.rewards[:, p]).mean(0)
+
+    def round(self, t: int) -> dict[str, Any]:
+        """One round at all of `directions_of`, on both splits."""
+        directions = directions_of(self.m)
+        logps = [self.enumerated(t, v) for v in directions]
+        row: dict[str, Any] = {}
+        for split in SPLITS:
+            p = self.lab.world.split(split)
+            values = np.stack([self.values(own, split) for own in logps])
+            kl = float(np.mean([exact.kl(own[p], self.ref_logps[p]).mean() for own in logps]))
+            front = exact.compare_fronts(
+                values, directions, kl, self.point, self.ref_logps[p], self.rewards[:, p]
+            )
+            row[split] = {
+                "along": (values * directions).sum(1).tolist(),
+                "values": values.tolist(),
+                "kl_nats": kl,
+                "hypervolume": float(hypervolume(values, self.point)),
+                "ratio_at_equal_kl": front["hypervolume_ratio"],
+            }
+        return row
+
+    def monotone(self, t: int) -> dict[str, list[float]]:
+        """Kendall's tau of each objective's value along its arc, on both splits."""
+        found: dict[str, list[float]] = {split: [] for split in SPLITS}
+        for j in range(self.m):
+            logps = [self.enumerated(t, v) for v in arc(self.m, j)]
+            for split, taus in found.items():
+                along = [self.values(own, split)[j] for own in logps]
+                taus.append(float(kendalltau(range(len(along)), along).statistic))  # type: ignore[attr-defined]
+        return found
+
+    def facts(self) -> dict[str, Any]:
+        """All that the page tells."""
+        return {
+            "m": self.m,
+            "seed": self.seed,
+            "objectives": list(self.lab.objectives.names),
+            "reference": {split: self.values(self.ref_logps, split).tolist() for split in SPLITS},
+            "reward_model": self.reward_fit["r2"],
+            "rounds": [self.round(t) for t in sorted(self.folders)],
+            "tau": self.monotone(max(self.folders)),
+            "versions": {name: version(name) for name in ("torch", "transformers", "numpy")},
+            "platform": platform.platform(),
         }
-    return row
 
 
-def _enumerate(lab: Any, reference: Path, folder: Path, weights: dict[str, float]) -> np.ndarray:
-    model, _ = lab.load_reference(reference, "cpu", "float32")
-    told = load_told(model, folder, weights)
-    return lab.enumerate(told, np.arange(lab.prompts), language.make_tokenizer(lab.world))[0]
-
-
-def table(facts: dict[str, Any]) -> str:
+def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """The report as Markdown."""
+    ordered = sorted(rows.values(), key=lambda r: (r["m"], r["seed"]))
     lines = [
         "# Directional preference alignment on the lab, round after round",
         "",
-        f"{facts['config']}, seed {facts['seeds'][0]}; exact values at {len(facts['directions'])} directions from -45 to 135 "
-        "degrees, by the lab's true rewards; the method saw its own reward model only (R^2 on prompts kept from it: "
-        + ", ".join(f"{k} {v:.3f}" for k, v in facts["reward_model"]["r2"].items())
-        + "). Hypervolume is against the run's reference point, with mixtures of neighbours and of the five points alone; "
-        "the least gain is that of v.r over the five directions since the round before; the ratio is to the exact optima at "
-        "the same directions and the same mean KL. Written by `python tests/bench/lab_dpa.py`.",
+        f"{CONFIG} as in methods.md: "
+        + ", ".join(f"{n:,} steps (m = {m})" for m, n in STEPS.items())
+        + " of 256 replies in all, reward model included. Values are exact, by the lab's true rewards; the method saw its own reward "
+        "model only. Of every round the policy is told the axes, the diagonal, and the diagonal with each objective turned round in it; "
+        "the least gain is that of v.r over these directions since the round before. Hypervolume is against the run's reference "
+        "point; the ratio is to the exact optima at the same directions and the same mean KL. Of two numbers the second is on "
+        "held-out prompts. Written by `python tests/bench/lab_dpa.py`.",
         "",
-        "| round | hypervolume with mixtures | held-out | five points alone | held-out | mean v.r | held-out | least gain | held-out | ratio at equal KL | held-out | KL, nats |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| m | seed | round | mean v.r | least gain | hypervolume | ratio at equal KL | KL, nats |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    gains = {
-        split: np.diff([row[split]["along_directions"] for row in facts["rounds"]], axis=0)
-        for split in ("selection", "heldout")
-    }
-    for t, row in enumerate(facts["rounds"]):
-        a, b = row["selection"], row["heldout"]
-        least = [f"{gains[s][t - 1].min():+.2f}" if t else "" for s in ("selection", "heldout")]
+    for r in ordered:
+        gains = {s: np.diff([row[s]["along"] for row in r["rounds"]], axis=0) for s in SPLITS}
+        for t, row in enumerate(r["rounds"]):
+            a, b = (row[s] for s in SPLITS)
+            least = " / ".join(f"{gains[s][t - 1].min():+.2f}" for s in SPLITS) if t else ""
+            lines.append(
+                f"| {r['m']} | {r['seed']} | {t} | {np.mean(a['along']):.2f} / {np.mean(b['along']):.2f} | {least} "
+                f"| {a['hypervolume']:.4g} / {b['hypervolume']:.4g} "
+                f"| {a['ratio_at_equal_kl']:.3f} / {b['ratio_at_equal_kl']:.3f} | {a['kl_nats']:.2f} |"
+            )
+    lines += [
+        "",
+        "## Do directions steer?",
+        "",
+        "Kendall's tau of an objective's value along 11 directions from the diagonal of the others to its axis, the smallest over "
+        "objectives; and the value of an objective with a negative weight beside the reference's, the largest difference over objectives "
+        "(below 0: away from all that it was told to avoid).",
+        "",
+        "| m | seed | tau | negative weight, against the reference | R^2 of the reward model, least |",
+        "|---|---|---|---|---|",
+    ]
+    for r in ordered:
+        m, last = r["m"], r["rounds"][-1]
+        away = [max(last[s]["values"][m + 1 + j][j] - r["reference"][s][j] for j in range(m)) for s in SPLITS]
         lines.append(
-            f"| {row['round']} | {a['hypervolume_with_mixtures']:.2f} | {b['hypervolume_with_mixtures']:.2f} "
-            f"| {a['hypervolume']:.2f} | {b['hypervolume']:.2f} "
-            f"| {a['utility']:.2f} | {b['utility']:.2f} | {' | '.join(least)} "
-            f"| {a['ratio_at_equal_kl']:.3f} | {b['ratio_at_equal_kl']:.3f} | {a['kl_nats']:.2f} |"
+            f"| {m} | {r['seed']} | {min(r['tau']['selection']):.2f} / {min(r['tau']['heldout']):.2f} "
+            f"| {away[0]:+.2f} / {away[1]:+.2f} | {min(r['reward_model'].values()):.3f} |"
         )
-    outward = all((g > 0).all() for g in gains.values())
-    taus = ", ".join(f"{n} {t:.2f}" for n, t in zip(facts["objectives"], facts["tau_between_axes"]))
-    alone = [row["heldout"]["hypervolume"] for row in facts["rounds"]]
-    verdict = (
-        "rises in every round at every direction" if outward else "falls in some round at some direction"
-    )
-    lines += [
-        "",
-        f"What is asked for, v.r, {verdict}, on both splits. The five points alone "
-        + ("cover more in every round" if (np.diff(alone) > 0).all() else "do not cover more in every round")
-        + " on held-out prompts: the policies at the axes go on giving up the other objective, and five points are few.",
-        "",
-        f"Kendall's tau between the angle of a direction and each objective's held-out value over the run's "
-        f"{facts['between_axes']} directions from one axis to the other: {taus}.",
-        "",
-        "Negative weights, last round, held-out prompts; the reference is at "
-        + ", ".join(f"{n} {v:.2f}" for n, v in zip(facts["objectives"], facts["reference"]["heldout"]))
-        + ":",
-        "",
-        "| direction | " + " | ".join(facts["objectives"]) + " |",
-        "|---|" + "---|" * len(facts["objectives"]),
-    ]
-    last = facts["rounds"][-1]["heldout"]["values"]
-    for v, value in zip(facts["directions"], last):
-        if min(v) < 0:
-            lines.append(f"| {', '.join(f'{x:.2f}' for x in v)} | {' | '.join(f'{x:.2f}' for x in value)} |")
-    cost = facts["cost"]
-    lines += [
-        "",
-        f"Cost of the whole study: {cost['train_tokens']:,} trained and {cost['generated_tokens']:,} generated tokens, "
-        f"{cost['wall_s']:.0f} s of work.",
-    ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Run what is missing and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/lab_dpa"))
-    facts = measure(parser.parse_args().out)
+    """Measure the studies that are asked for and write the report."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/align_methods"))
+    parser.add_argument("--only", nargs="+", choices=sorted(STUDIES), default=sorted(STUDIES))
+    args = parser.parse_args()
     REPORT.mkdir(parents=True, exist_ok=True)
-    (REPORT / "dpa.json").write_text(json.dumps(facts, indent=1) + "\n")
-    (REPORT / "dpa.md").write_text(table(facts))
+    path = REPORT / "dpa.json"
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    for name in args.only:
+        rows[name] = Rounds(name, args.out).facts()
+        atomic.write_json(path, rows)
+        atomic.write_text(REPORT / "dpa.md", table(rows))
 
 
 if __name__ == "__main__":

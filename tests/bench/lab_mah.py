@@ -1,8 +1,9 @@
 """MAH-DPO's must-haves on the lab: optimality and KL to the exact optima over weights, and whether steering is monotone.
 
-For every study the heads are trained (configs/lab_mah_dpo.yaml with other objectives or seeds) and then mixed at 21 values
-of each objective's weight, the others in equal parts, and enumerated. Writes reports/align/mah_dpo.*:
-`python tests/bench/lab_mah.py [--out runs] [--only m2-seed0 ...]`. Studies that were not asked for are taken from the report.
+The heads are those of the table over all trainers (`align_methods.py`, which trains what is missing of them). They are mixed at
+21 values of each objective's weight, the others in equal parts, and enumerated. Writes reports/align/mah_dpo.*:
+`python tests/bench/lab_mah.py [--out runs/align_methods] [--only m2-seed0 ...]`. Studies that were not asked for are taken
+from the report.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from align_methods import STEPS, folder_of, settings
 from scipy.stats import kendalltau
 
 import pareto
@@ -25,8 +27,8 @@ from pareto.tasks.lab import exact, language
 
 CONFIG = Path("configs/lab_mah_dpo.yaml")
 REPORT = Path("reports/align")
-NAMES = ("helpful", "brief", "harmless")
-STUDIES = {f"m{m}-seed{seed}": (m, seed) for m in (2, 3) for seed in (0, 1, 2)}
+SEEDS = 3
+STUDIES = {f"m{m}-seed{seed}": (m, seed) for m in STEPS for seed in range(SEEDS)}
 DIVISIONS = 20
 
 
@@ -45,15 +47,12 @@ def lines_of(m: int) -> list[np.ndarray]:
 def measure(name: str, out: Path) -> dict[str, Any]:
     """Train one study's heads where they are missing, and enumerate their mixtures."""
     m, seed = STUDIES[name]
-    settings = [f"task.objectives={json.dumps(list(NAMES[:m]))}", f"task.seed={seed}", f"seeds=[{seed}]"]
-    folder = out / "lab_mah_dpo" if name == "m2-seed0" else out / f"lab_mah_{name}"
-    if folder.name != "lab_mah_dpo":
-        settings.append("weights={kind: das_dennis, divisions: 1}")
-    run = pareto.sweep(CONFIG, out=folder, set=settings, workers=1)
-    study = load_study(CONFIG, settings)
+    folder, told = folder_of(out, "mah_dpo", m), settings("mah_dpo", m, SEEDS)
+    run = pareto.sweep(CONFIG, out=folder, set=told, workers=1).of_method("mah_dpo")
+    study = load_study(CONFIG, told)
     lab: Any = study.task
     beta = study.method.beta  # type: ignore[attr-defined]
-    record = run[0]
+    record = next(r for r in run if r.seed == seed)
     reference = folder / record.facts["needs"]["reference"]
     heads = folder / "policies" / record.id
     tokenizer = language.make_tokenizer(lab.world)
@@ -89,7 +88,6 @@ def measure(name: str, out: Path) -> dict[str, Any]:
         "optimality_heldout": float(np.mean(optimality["heldout"])),
         "tau": taus["selection"],
         "tau_heldout": taus["heldout"],
-        "cost": dict(run.content["cost"]),
         "versions": {n: version(n) for n in ("torch", "transformers", "numpy")},
         "platform": platform.platform(),
     }
@@ -100,19 +98,20 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Action heads on the lab: how near the optima, and whether steering is monotone",
         "",
-        f"{CONFIG}: one job a study, 1,600 steps of 256 pairs, low-rank heads of rank 16. One objective's weight takes "
-        f"{DIVISIONS + 1} values from 0 to 1, the others share the rest equally; optimality and KL are means over all those "
+        f"{CONFIG} as in methods.md: one job for each number of objectives and seed, "
+        + ", ".join(f"{n:,} steps (m = {m})" for m, n in STEPS.items())
+        + " of 128 pairs in all, low-rank heads of rank 16 on a backbone that is trained with them. One objective's weight takes "
+        f"{DIVISIONS + 1} values from 0 to 1, the others share the rest equally; KL and optimality are means over all those "
         "mixtures, tau is Kendall's between the weight and the objective's value, the smallest over objectives. Written by "
         "`python tests/bench/lab_mah.py`.",
         "",
-        "| objectives | seed | mixtures | KL to exact, nats | optimality | held-out | tau | held-out | trained tokens | work, s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| objectives | seed | mixtures | KL to exact, nats | optimality | held-out | tau | held-out |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for r in sorted(rows.values(), key=lambda r: (r["m"], r["seed"])):
         lines.append(
             f"| {r['m']} | {r['seed']} | {r['weights']} | {r['kl_to_exact_nats']:.3f} | {r['optimality']:.3f} "
-            f"| {r['optimality_heldout']:.3f} | {min(r['tau']):.2f} | {min(r['tau_heldout']):.2f} "
-            f"| {r['cost']['train_tokens']:,} | {r['cost']['wall_s']:.0f} |"
+            f"| {r['optimality_heldout']:.3f} | {min(r['tau']):.2f} | {min(r['tau_heldout']):.2f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -120,7 +119,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 def main() -> None:
     """Measure the studies that are asked for and write the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs"))
+    parser.add_argument("--out", type=Path, default=Path("runs/align_methods"))
     parser.add_argument("--only", nargs="+", choices=sorted(STUDIES), default=sorted(STUDIES))
     args = parser.parse_args()
     REPORT.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def two_states(weights):
     V_0(1) = (0, 2), V_0(0) = (2, 0) + (0, 2) / 2 = (2, 1); V_1(1) = (2, 0), V_1(0) = (0, 3) + (2, 0) / 2 = (1, 3).
     """
     policies = [table([[1, 0], [1, 0]]), table([[0, 1], [0, 1]])]
-    return ComposedMLP(policies, [table([[2, 1], [0, 2]]), table([[1, 3], [2, 0]])], np.array(weights))
+    return ComposedMLP(policies, table([[2, 1, 1, 3], [0, 2, 2, 0]]), np.array(weights))
 
 
 def network(seed, width, actions="mode", log_std=None, d=3):
@@ -59,8 +59,13 @@ def continuous(seed, actions="mode"):
 
 
 def composed(policies, weights=(0.3, 0.7)):
-    values = [network(100 + k, len(weights), d=3) for k in range(len(policies))]
+    values = network(106, len(policies) * len(weights), d=3)
     return ComposedMLP(policies, values, np.array(weights))
+
+
+def worth(actor, seen, weights):
+    """[n, K] of every policy at every observation."""
+    return actor.values.outputs(seen).reshape(len(seen), len(actor.policies), -1) @ weights
 
 
 def observations(n=60):
@@ -94,8 +99,7 @@ def test_one_policy_is_the_plain_perceptron(actions, log_std):
 def test_gaussian_policies_row_by_row(actions):
     policies = [continuous(k, actions) for k in range(3)]
     actor, seen = composed(policies), observations()
-    worth = np.stack([v.outputs(seen) for v in actor.values]) @ [0.3, 0.7]
-    best = [max(range(3), key=lambda k, i=i: worth[k, i]) for i in range(len(seen))]
+    best = [max(range(3), key=lambda k, row=row: row[k]) for row in worth(actor, seen, [0.3, 0.7])]
     assert set(best) == {0, 1, 2}
     taken = actor.act(seen, np.random.default_rng(1))
     means = np.stack([policies[k].outputs(seen[i : i + 1])[0] for i, k in enumerate(best)])
@@ -151,8 +155,8 @@ def test_steering_takes_it_to_any_weights(tmp_path):
     )
     served = run.steer({"speed": 0.2, "saving": 0.8}, method="conditioned").actor
     seen = observations()
-    wanted = np.stack([v.outputs(seen) for v in actor.values]) @ [0.2, 0.8]
-    assert served.chosen(seen).tolist() == wanted.argmax(axis=0).tolist() != actor.chosen(seen).tolist()
+    wanted = worth(actor, seen, [0.2, 0.8]).argmax(axis=1)
+    assert served.chosen(seen).tolist() == wanted.tolist() != actor.chosen(seen).tolist()
 
 
 @pytest.mark.parametrize(
@@ -186,22 +190,22 @@ def test_exports_act_alike(tmp_path, policies, actions):
 
 def test_what_does_not_fit_is_refused():
     plain, values, weights = network(0, 4), network(1, 2), np.ones(2)
-    with pytest.raises(ConfigError, match="at least one policy and values for each; got 0 policies and 0"):
-        ComposedMLP([], [], weights)
-    with pytest.raises(ConfigError, match="got 2 policies and 1 values"):
-        ComposedMLP([plain, plain], [values], weights)
+    with pytest.raises(ConfigError, match="at least one policy; got none"):
+        ComposedMLP([], values, weights)
     with pytest.raises(ConfigError, match=r"must act alike.*got mode discrete, sample discrete"):
-        ComposedMLP([plain, network(0, 4, "sample")], [values] * 2, weights)
+        ComposedMLP([plain, network(0, 4, "sample")], values, weights)
     with pytest.raises(ConfigError, match="got mode discrete, mode continuous"):
-        ComposedMLP([plain, network(0, 4, "mode", np.zeros(4))], [values] * 2, weights)
+        ComposedMLP([plain, network(0, 4, "mode", np.zeros(4))], values, weights)
     with pytest.raises(ShapeError, match=r"policies\[1\] must take 3 inputs and give 4 outputs.*gives 5"):
-        ComposedMLP([plain, network(0, 5)], [values] * 2, weights)
-    with pytest.raises(ShapeError, match=r"values\[0\] must take 3 inputs and give 2 outputs.*takes 4"):
-        ComposedMLP([plain], [network(1, 2, d=4)], weights)
-    with pytest.raises(ShapeError, match=r"values\[0\] must take 3 inputs and give 3 outputs.*gives 2"):
-        ComposedMLP([plain], [values], weights).at(np.ones(3))
+        ComposedMLP([plain, network(0, 5)], values, weights)
+    with pytest.raises(ShapeError, match=r"values must take 3 inputs and give 2 outputs.*takes 4"):
+        ComposedMLP([plain], network(1, 2, d=4), weights)
+    with pytest.raises(ShapeError, match=r"values must take 3 inputs and give 4 outputs.*gives 2"):
+        ComposedMLP([plain, plain], values, weights)
+    with pytest.raises(ShapeError, match=r"values must take 3 inputs and give 3 outputs.*gives 2"):
+        ComposedMLP([plain], values, weights).at(np.ones(3))
     with pytest.raises(ShapeError, match=r"weights must be a vector \[m\]; got shape \[2, 1\]"):
-        ComposedMLP([plain], [values], np.ones((2, 1)))
+        ComposedMLP([plain], values, np.ones((2, 1)))
 
 
 @pytest.mark.parametrize(
@@ -226,10 +230,10 @@ def test_broken_folders_are_refused(tmp_path, breaking):
     elif breaking == "garbage":
         path.write_bytes(b"not tensors at all")
     else:
-        dropped = {"no values": "values.1.", "no layers": "policies.1.layers."}.get(breaking, "nothing")
+        dropped = {"no values": "values.", "no layers": "policies.1.layers."}.get(breaking, "nothing")
         kept = {name: t for name, t in tensors.items() if not name.startswith(dropped)}
         if breaking == "other width":
-            kept["values.0.layers.1.bias"] = np.zeros(3, np.float32)
+            kept["values.layers.1.bias"] = np.zeros(3, np.float32)
         save_file(kept, path)
         told.pop({"no weights": "weights", "no actions": "actions"}.get(breaking, ""), None)
         if breaking == "weights of text":

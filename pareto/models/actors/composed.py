@@ -24,12 +24,12 @@ class ComposedMLP(Actor):
 
     Args:
         policies: K >= 1, of the same observations [d] and actions, all deployed alike.
-        values: [K] perceptrons over the same observations; the outputs of each are the value vectors [n, m] of its
-            policy, in units of discounted returns, larger is better.
+        values: a perceptron over the same observations; its outputs [n, K * m] are the value vectors of the policies side by
+            side, in units of discounted returns, larger is better.
         weights: [m] it acts at.
 
     Raises:
-        ConfigError: no policies, another number of values, or policies of different kinds of actions.
+        ConfigError: no policies, or policies of different kinds of actions.
         ShapeError: widths that do not fit together.
 
     Source: Barreto et al. (2017), theorem 1; Alegre et al. (2023), GPI-LS. Difference: they take the action of
@@ -37,14 +37,11 @@ class ComposedMLP(Actor):
     guarantee stays: to go on with policy k*(s) is worth max_k w.V_k(s), and to choose anew at later states only adds.
     """
 
-    def __init__(self, policies: Sequence[MLPActor], values: Sequence[MLPActor], weights: np.ndarray) -> None:
-        self.policies, self.values = tuple(policies), tuple(values)
+    def __init__(self, policies: Sequence[MLPActor], values: MLPActor, weights: np.ndarray) -> None:
+        self.policies, self.values = tuple(policies), values
         self.weights = np.asarray(weights, dtype=np.float64)
-        if not self.policies or len(self.policies) != len(self.values):
-            raise ConfigError(
-                f"expected at least one policy and values for each; got {len(self.policies)} policies and "
-                f"{len(self.values)} values"
-            )
+        if not self.policies:
+            raise ConfigError("expected at least one policy; got none")
         if len({(p.actions, p.log_std is None) for p in self.policies}) > 1:
             raise ConfigError(
                 "policies must act alike, all by mode or all by draws, all discrete or all continuous; got "
@@ -53,10 +50,11 @@ class ComposedMLP(Actor):
                 )
             )
         d, n_actions = _widths(self.policies[0])
-        _check("policies", self.policies, (d, n_actions))
+        for k, policy in enumerate(self.policies):
+            _check(f"policies[{k}]", policy, d, n_actions)
         if self.weights.ndim != 1:
             raise ShapeError(f"weights must be a vector [m]; got shape {list(self.weights.shape)}")
-        _check("values", self.values, (d, len(self.weights)))
+        _check("values", values, d, len(self.policies) * len(self.weights))
 
     @property
     def actions(self) -> Deployed:
@@ -69,8 +67,10 @@ class ComposedMLP(Actor):
 
     def chosen(self, observations: np.ndarray) -> np.ndarray:
         """Which policy is followed at each observation [n, d]: int64 [n] from 0."""
-        worth = np.stack([values.outputs(observations) @ self.weights for values in self.values])
-        return worth.argmax(axis=0)
+        worth = self.values.outputs(observations)
+        return (worth.reshape(len(worth), len(self.policies), len(self.weights)) @ self.weights).argmax(
+            axis=1
+        )
 
     def act(self, observations: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         """One action per observation [n, d]; a policy computes nothing but the rows that follow it."""
@@ -84,14 +84,7 @@ class ComposedMLP(Actor):
         self, observations: np.ndarray, answer: Callable[[MLPActor, np.ndarray], np.ndarray]
     ) -> np.ndarray:
         """[n, ...] every observation's answer by the policy that it follows."""
-        observations, followed = np.asarray(observations), self.chosen(observations)
-        by_policy = np.concatenate(
-            [answer(self.policies[k], observations[followed == k]) for k in np.unique(followed)]
-            or [answer(self.policies[0], observations)]  # no rows at all
-        )
-        answers = np.empty_like(by_policy)
-        answers[followed.argsort(kind="stable")] = by_policy
-        return answers
+        return follow(self.chosen(observations), observations, lambda k, rows: answer(self.policies[k], rows))
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any]) -> Self:
@@ -102,8 +95,10 @@ class ComposedMLP(Actor):
         """
         tensors = read_tensors(folder)
         try:
-            policies = _stored(tensors, "policies", facts["actions"])
-            return cls(policies, _stored(tensors, "values", "mode"), np.array(facts["weights"], np.float64))
+            n = sum(key.startswith("policies.") and key.endswith(".offset") for key in tensors)
+            policies = [MLPActor.from_tensors(tensors, facts["actions"], f"policies.{k}.") for k in range(n)]
+            values = MLPActor.from_tensors(tensors, "mode", "values.")
+            return cls(policies, values, np.array(facts["weights"], np.float64))
         except (KeyError, ValueError, TypeError) as error:
             raise ArtifactError(f"{folder} does not hold stored policies with values: {error}") from error
 
@@ -114,27 +109,41 @@ class ComposedMLP(Actor):
             folder: made when missing.
             facts: what `agent_facts` says, and more where wanted.
         """
-        tensors: dict[str, np.ndarray] = {}
-        for k, (policy, values) in enumerate(zip(self.policies, self.values, strict=True)):
-            tensors |= policy.tensors(f"policies.{k}.") | values.tensors(f"values.{k}.")
+        tensors = self.values.tensors("values.")
+        for k, policy in enumerate(self.policies):
+            tensors |= policy.tensors(f"policies.{k}.")
         write_tensors(folder, tensors)
         told = {"weights": self.weights.tolist(), "actions": self.actions}
         atomic.write_json(folder / "policy.json", {**facts, **told})
+
+
+def follow(
+    followed: np.ndarray, observations: np.ndarray, answer: Callable[[int, np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """[n, ...] every observation's answer by the policy that it follows.
+
+    Args:
+        followed: [n] policies from 0.
+        observations: [n, d].
+        answer: (policy, its observations) -> answers; without any observations the first is asked.
+    """
+    observations = np.asarray(observations)
+    by_policy = np.concatenate(
+        [answer(int(k), observations[followed == k]) for k in np.unique(followed)]
+        or [answer(0, observations)]  # no rows at all
+    )
+    answers = np.empty_like(by_policy)
+    answers[followed.argsort(kind="stable")] = by_policy
+    return answers
 
 
 def _widths(network: MLPActor) -> tuple[int, int]:
     return len(network.offset), len(network.layers[-1][1])
 
 
-def _check(name: str, networks: Sequence[MLPActor], wanted: tuple[int, int]) -> None:
-    for k, network in enumerate(networks):
-        if (widths := _widths(network)) != wanted:
-            raise ShapeError(
-                f"{name}[{k}] must take {wanted[0]} inputs and give {wanted[1]} outputs like the others; it takes "
-                f"{widths[0]} and gives {widths[1]}"
-            )
-
-
-def _stored(tensors: Mapping[str, np.ndarray], name: str, actions: Deployed) -> list[MLPActor]:
-    n = sum(key.startswith(f"{name}.") and key.endswith(".offset") for key in tensors)
-    return [MLPActor.from_tensors(tensors, actions, f"{name}.{k}.") for k in range(n)]
+def _check(name: str, network: MLPActor, inputs: int, outputs: int) -> None:
+    own = _widths(network)
+    if own != (inputs, outputs):
+        raise ShapeError(
+            f"{name} must take {inputs} inputs and give {outputs} outputs; it takes {own[0]} and gives {own[1]}"
+        )
