@@ -14,6 +14,7 @@ tokens.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import platform
@@ -37,6 +38,7 @@ from pareto.cells import FitContext
 from pareto.core.loop import TrainConfig
 from pareto.models.adapters import FullFineTuning, load_policy
 from pareto.models.heads import base_of
+from pareto.report import canvas
 from pareto.state import atomic
 from pareto.tasks.lab import Lab, exact, language
 
@@ -371,6 +373,7 @@ def write(results: Path) -> None:
             f"| {r['kl_to_exact']:.3f} [{min(r['kl_to_exact_by_seed']):.3f}, {max(r['kl_to_exact_by_seed']):.3f}] "
             f"| {r['optimality']:.3f} | {r['optimality_heldout']:.3f} | {r['kl']:.2f} | {r['hypervolume']:.2f} |"
         )
+    lines += ["", "![Divergence from the exact optima against cost](one_run_front.svg)"]
     lines += ["", *reading(table, base), ""]
     versions = ", ".join(f"{p} {version(p)}" for p in ("torch", "transformers", "numpy"))
     lines.append(
@@ -379,6 +382,35 @@ def write(results: Path) -> None:
     REPORT.mkdir(parents=True, exist_ok=True)
     atomic.write_text(REPORT / "one_run_front.md", "\n".join(lines) + "\n")
     atomic.write_json(REPORT / "one_run_front.json", {"rows": table})
+    atomic.write_text(REPORT / "one_run_front.svg", draw(table, base))
+
+
+def draw(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> str:
+    """Mean KL to the exact optima against cost, as SVG: a line for each way, its colour the number of objectives."""
+    with canvas.theme():
+        fig, axes = canvas.figure(640, 380, 70, 20, 20, 56)
+        for (m, n, margins, way), group in itertools.groupby(
+            table, key=lambda r: (r["m"], r["weights"], r["margins"], r["way"])
+        ):
+            unit, rows = base[m, n, margins], list(group)
+            axes.plot(
+                [r["cpu_s"] / unit["cpu_one_s"] for r in rows],
+                [r["kl_to_exact"] for r in rows],
+                color=canvas.RUNS[m - 2],
+                marker=canvas.MARKERS[0 if way == "conditioned" else 1],
+                linestyle="-" if way == "conditioned" else ":",
+                label=f"{'one run' if way == 'conditioned' else 'separate runs'}, m = {m}, {margins} margins",
+            )
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="CPU time, in units of one separate run",
+            ylabel="mean KL to the exact optima, nats",
+        )
+        axes.legend(frameon=False)
+        out = io.StringIO()
+        fig.savefig(out, format="svg", metadata={"Date": None}, facecolor=canvas.PAPER)
+    return out.getvalue()
 
 
 def reading(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> list[str]:
