@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from pareto import front
 from pareto.align import MODPO, MODPOConditioned
@@ -407,6 +408,13 @@ def draw(table: list[dict[str, Any]], base: Mapping[Any, dict[str, Any]]) -> str
             xlabel="CPU time, in units of one separate run",
             ylabel="mean KL to the exact optima, nats",
         )
+        for axis, places in (
+            (axes.xaxis, (1, 2, 5, 10, 20)),
+            (axes.yaxis, (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)),
+        ):
+            axis.set_major_locator(FixedLocator(places))
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_minor_locator(NullLocator())
         axes.legend(frameon=False)
         out = io.StringIO()
         fig.savefig(out, format="svg", metadata={"Date": None}, facecolor=canvas.PAPER)
