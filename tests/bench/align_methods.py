@@ -80,7 +80,7 @@ METHODS: Mapping[str, tuple[str, Steps, str]] = {
 
 
 REPLIES = {"dpa", "rewards_in_context"}
-"""Methods that learn from single replies: two of them have about the tokens of a pair."""
+"""Methods that learn from single replies, each behind a prompt of its own: nine of them have the tokens of about eight pairs."""
 
 
 def settings(name: str, m: int, seeds: int) -> list[str]:
@@ -105,7 +105,7 @@ def settings(name: str, m: int, seeds: int) -> list[str]:
         *(f"method.{part}.lr={LR}" for part in _trainings(share(m, steps)) if pairs),
         *(f"method.{key}={value}" for key, value in share(m, steps).items()),
         *(
-            f"method.{part}.batch_size={BATCH if pairs else 2 * BATCH}"
+            f"method.{part}.batch_size={BATCH if pairs else 9 * BATCH // 8}"
             for part in _trainings(share(m, steps))
         ),
         f"weights={weights}",
@@ -120,6 +120,19 @@ def _trainings(counts: Mapping[str, int]) -> list[str]:
 def folder_of(out: Path, name: str, m: int) -> Path:
     """One folder for all methods of as many objectives: the reference, and corners of the same training, are made once."""
     return out / (f"m{m}-{name}" if name == "dpa" else f"m{m}")  # directions stand in no folder with weights
+
+
+def trained(name: str, m: int, seeds: int, out: Path) -> Any:
+    """The run of one method at m objectives; what is missing of it is trained."""
+    folder = folder_of(out, name, m)
+    try:
+        run = pareto.load(folder).of_method(name)
+        if {r.seed for r in run} >= set(range(seeds)):
+            return run
+    except ParetoError:
+        pass  # nothing of it is there yet
+    config = Path("configs") / f"{METHODS[name][0]}.yaml"
+    return pareto.sweep(config, out=folder, set=settings(name, m, seeds), workers=1).of_method(name)
 
 
 def row(name: str, m: int, run: Any, lab: Any) -> dict[str, Any]:

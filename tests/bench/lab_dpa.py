@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from align_methods import STEPS, folder_of, settings
+from align_methods import STEPS, folder_of, settings, trained
 from scipy.stats import kendalltau
 
-import pareto
 from pareto.front import hypervolume
 from pareto.models.prompt_policy import load_told
 from pareto.state import atomic
@@ -59,9 +58,8 @@ class Rounds:
 
     def __init__(self, name: str, out: Path) -> None:
         self.m, self.seed = STUDIES[name]
-        folder, told = folder_of(out, "dpa", self.m), settings("dpa", self.m, SEEDS)
-        run = pareto.sweep(CONFIG, out=folder, set=told, workers=1).of_method("dpa")
-        study = load_study(CONFIG, told)
+        folder, run = folder_of(out, "dpa", self.m), trained("dpa", self.m, SEEDS, out)
+        study = load_study(CONFIG, settings("dpa", self.m, SEEDS))
         self.lab: Any = study.task
         plan = plan_study(study)
         of_seed = [cell for cell, _ in plan.cells if cell.maker == "method" and cell.seed == self.seed]
@@ -139,7 +137,7 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
         "",
         f"{CONFIG} as in methods.md: "
         + ", ".join(f"{n:,} steps (m = {m})" for m, n in STEPS.items())
-        + " of 256 replies in all, reward model included. Values are exact, by the lab's true rewards; the method saw its own reward "
+        + " of 144 replies in all, reward model included. Values are exact, by the lab's true rewards; the method saw its own reward "
         "model only. Of every round the policy is told the axes, the diagonal, and the diagonal with each objective turned round in it; "
         "the least gain is that of v.r over these directions since the round before. Hypervolume is against the run's reference "
         "point; the ratio is to the exact optima at the same directions and the same mean KL. Of two numbers the second is on "

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from align_methods import STEPS, folder_of, settings
+from align_methods import STEPS, folder_of, settings, trained
 from scipy.stats import kendalltau
 
-import pareto
 from pareto.models.adapters import load_backbone
 from pareto.models.mixed_heads import mix_heads
 from pareto.study.config import load_study
@@ -47,9 +46,9 @@ def lines_of(m: int) -> list[np.ndarray]:
 def measure(name: str, out: Path) -> dict[str, Any]:
     """Train one study's heads where they are missing, and enumerate their mixtures."""
     m, seed = STUDIES[name]
-    folder, told = folder_of(out, "mah_dpo", m), settings("mah_dpo", m, SEEDS)
-    run = pareto.sweep(CONFIG, out=folder, set=told, workers=1).of_method("mah_dpo")
-    study = load_study(CONFIG, told)
+    folder = folder_of(out, "mah_dpo", m)
+    run = trained("mah_dpo", m, SEEDS, out)
+    study = load_study(CONFIG, settings("mah_dpo", m, SEEDS))
     lab: Any = study.task
     beta = study.method.beta  # type: ignore[attr-defined]
     record = next(r for r in run if r.seed == seed)
