@@ -181,7 +181,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         "# Trainers on the lab at equal training tokens",
         "",
         "Lab seed 0, full fine-tuning, beta 1, from labels of pairs (dpa and rewards_in_context: from scored replies). Optimiser steps of "
-        f"{BATCH} pairs in all: "
+        f"{BATCH} pairs or {9 * BATCH // 8} single replies in all: "
         + ", ".join(f"{n} (m = {m})" for m, n in STEPS.items())
         + f"; of methods that learn from pairs the "
         f"learning rate is {LR:g} and the mass anchor {ANCHOR}. Optimality is the share of the achievable regularised utility (1 is "
