@@ -111,7 +111,7 @@ class Rounds:
             logps = [self.enumerated(t, v) for v in arc(self.m, j)]
             for split, taus in found.items():
                 along = [self.values(own, split)[j] for own in logps]
-                taus.append(float(kendalltau(range(len(along)), along).statistic))  # type: ignore[attr-defined]
+                taus.append(float(kendalltau(np.arange(len(along)), along)[0]))
         return found
 
     def facts(self) -> dict[str, Any]:
